@@ -1,0 +1,163 @@
+"""Django's settings for the demo, from the environment: with nothing in it, all is embedded in one process."""
+
+import os
+from pathlib import Path
+
+from kombu import Queue
+
+from broker_project import environment
+from datapunk_broker.api import openapi
+from datapunk_broker.queues import QUEUES, beat_schedule
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+DEBUG = environment.flag("DEBUG")
+SECRET_KEY = environment.secret_key(BASE_DIR / ".secret_key", debug=DEBUG)
+ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
+CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
+DEMO_ADMIN_PASSWORD = os.environ.get("DEMO_ADMIN_PASSWORD", "")
+
+REDIS_URL = os.environ.get("REDIS_URL", "")
+
+INSTALLED_APPS = [
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "channels",
+    "django_prometheus",
+    "rest_framework",
+    "rest_framework.authtoken",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "datapunk_broker",
+    "broker_project.demo",
+]
+
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "broker_project.static_files.StaticFiles",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+
+ROOT_URLCONF = "broker_project.urls"
+ASGI_APPLICATION = "broker_project.asgi.application"
+LOGIN_URL = "sign-in"
+LOGIN_REDIRECT_URL = "home"
+LOGOUT_REDIRECT_URL = "sign-in"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {
+    "default": environment.database(os.environ.get("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'broker.sqlite3'}"),
+}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+LANGUAGE_CODE = "en-us"
+
+STATIC_URL = "static/"
+WHITENOISE_USE_FINDERS = True  # so that nothing has to be collected first
+
+SPECTACULAR_SETTINGS = openapi.SETTINGS
+
+if REDIS_URL:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
+    CHANNEL_LAYERS = {
+        "default": {
+            "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+            "CONFIG": {"hosts": [REDIS_URL]},
+        },
+    }
+else:
+    CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+DATAPUNK_BROKER = environment.broker_settings(
+    {
+        "TOPICS": [
+            {"name": "github", "type": "topic"},
+            {"name": "repositories", "type": "headers"},
+            {"name": "orders", "type": "direct"},
+            {"name": "alerts", "type": "fanout"},
+        ],
+        # Those of handlers are declared with them, in demo/subscribers.py.
+        "SUBSCRIPTIONS": [{"name": "audit", "topic": "github", "transport": "pull"}],
+    }
+)
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or REDIS_URL or "memory://"
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+if CELERY_BROKER_URL.startswith("memory:"):
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05}
+elif CELERY_BROKER_URL.startswith("redis"):
+    # Without them a Redis that hangs holds whoever rings for ever; a worker waits up to ten seconds for a task.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_timeout": 15}
+
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", *QUEUES)]
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_BEAT_SCHEDULE = beat_schedule(DATAPUNK_BROKER.get("CLEANUP_INTERVAL", 3600.0))
+CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: what is due is in the database, not in a file
+
+CELERY_WORKER_CONCURRENCY = max(4, os.cpu_count() or 1)
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a pump runs for seconds: the next is for whoever is free
+CELERY_WORKER_REDIRECT_STDOUTS = False
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_DB_REUSE_MAX = 10_000  # else Celery closes the database connection before and after every task
+
+LOGS = "datapunk_broker.observability.logs"
+LOG_JSON = environment.flag("LOG_JSON")
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+        "broker": {"()": f"{LOGS}.BrokerFormatter"},
+        "json": {"()": f"{LOGS}.JsonFormatter"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "json" if LOG_JSON else "text"},
+        "broker": {"class": "logging.StreamHandler", "formatter": "json" if LOG_JSON else "broker"},
+    },
+    "root": {"handlers": ["console"], "level": "INFO"},
+    "loggers": {
+        "datapunk_broker": {"handlers": ["broker"], "propagate": False},
+        # Django has a handler of its own here, which would write each line again.
+        "django": {"handlers": [], "level": "INFO"},
+        # These write a line or two for every task, and there is a sweep each second.
+        "celery": {"level": "WARNING"},
+        "datapunk_broker.sweep": {"level": "WARNING"},
+        # Whoever is refused is told so.
+        "datapunk_broker.publish": {"level": "WARNING"},
+        # It misses a hostname in memory://, where there is none.
+        "kombu.connection": {"level": "ERROR"},
+    },
+}

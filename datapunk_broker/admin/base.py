@@ -1,0 +1,107 @@
+"""What the broker's rooms in the admin share: its database, bounded counts, and nothing to probe columns by."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.admin.views.main import ChangeList
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import Model, OuterRef, QuerySet, Subquery
+from django.http import HttpRequest
+
+from datapunk_broker.admin.counting import BoundedPaginator
+from datapunk_broker.admin.generic import ModelAdmin
+from datapunk_broker.conf import get_config
+from datapunk_broker.models import Subscription, Topic
+
+M = TypeVar("M", bound=Model)
+
+
+def database() -> str:
+    """Return the alias of the broker's database."""
+    return get_config().database
+
+
+def with_names(queryset: QuerySet[M], *, subscription: bool = False) -> QuerySet[M]:
+    """Give rows their topic's name, and their subscription's: a reference to what was purged reads None."""
+    names: dict[str, Subquery] = {"topic_name": Subquery(Topic.objects.filter(pk=OuterRef("topic_id")).values("name"))}
+    if subscription:
+        names["subscription_name"] = Subquery(
+            Subscription.objects.filter(pk=OuterRef("subscription_id")).values("name")
+        )
+    named: QuerySet[M] = queryset.annotate(**names)
+    return named
+
+
+class PageOfRows(ChangeList):
+    """A page whose rows are read at once, so that what is counted for them takes a statement a page."""
+
+    result_list: Any
+
+    def get_results(self, request: HttpRequest) -> None:
+        """Read the page, and count for its rows."""
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        self.model_admin.count_for(self.result_list)  # type: ignore[attr-defined]
+
+
+class BrokerAdmin(ModelAdmin[M]):
+    """A room of the admin: Django's model permissions say who may enter."""
+
+    list_per_page = 50
+    list_select_related = False
+    paginator = BoundedPaginator
+    show_facets = admin.ShowFacets.NEVER
+    show_full_result_count = False
+    sortable_by = ()
+
+    class Media:
+        css = {"all": ("datapunk_broker/admin.css",)}
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[M]:
+        return super().get_queryset(request).using(database())
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002 - Django's
+        return PageOfRows
+
+    def count_for(self, rows: Sequence[M]) -> None:
+        """Put counts on the rows of a page; for rooms that show some."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:  # noqa: ARG002
+        """Allow what the room filters by: any other lookup could guess a column, a secret among them."""
+        filters: Sequence[Any] = self.list_filter
+        columns = [one if isinstance(one, str) else one[0] for one in filters if isinstance(one, str | tuple)]
+        params = [name for one in filters for name in getattr(one, "params", ())]
+        return lookup in params or lookup.split("__", maxsplit=1)[0] in columns
+
+    def may(self, request: HttpRequest, *words: str) -> bool:
+        """Whether whoever asks has one of these permissions ("view", "change", …) for the model."""
+        label, name = self.opts.app_label, self.opts.model_name
+        return any(request.user.has_perm(f"{label}.{word}_{name}") for word in words)
+
+    def log_many(self, request: HttpRequest, what: str, message: str) -> None:
+        """Leave one line in the history for something done to many rows."""
+        LogEntry.objects.create(
+            user_id=request.user.pk or 0,
+            content_type=ContentType.objects.get_for_model(self.model),
+            object_repr=what[:200],
+            action_flag=CHANGE,
+            change_message=message,
+        )
+
+
+class ReadOnlyAdmin(BrokerAdmin[M]):
+    """A room where rows are looked at."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:  # noqa: ARG002 - Django's
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: M | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: M | None = None) -> bool:  # noqa: ARG002
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: M | None = None) -> bool:  # noqa: ARG002
+        return self.may(request, "view", "change")

@@ -1,0 +1,1 @@
+"""The broker over HTTP: it translates, and decides nothing."""

@@ -1,0 +1,77 @@
+"""Narrow lists of messages and dead letters by what a query string asks."""
+
+from datetime import datetime
+from typing import Annotated, TypeVar
+
+import msgspec
+from django.db import connections
+from django.db.models import Model, Q, QuerySet
+from django.db.models.fields.json import KeyTransform
+from msgspec import UNSET, Meta, UnsetType
+
+from datapunk_broker.api.fields import Moment, Name, ShortText, Text
+from datapunk_broker.api.pagination import Paged
+from datapunk_broker.models import DeadLetter, Message
+from datapunk_broker.states import FailureReason
+
+M = TypeVar("M", bound=Model)
+
+HEADER = "name:value, or a name alone for any value; given more than once, all must hold."
+
+
+class MessageFilters(Paged, kw_only=True):
+    """The parameters of a list of messages: published from ``since`` on and before ``until``."""
+
+    routing_key: ShortText | UnsetType = UNSET
+    header: Annotated[list[Text], Meta(description=HEADER, max_length=10)] = []
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+
+
+class DeadLetterFilters(Paged, kw_only=True):
+    """The parameters of a list of dead letters: dead from ``since`` on and before ``until``."""
+
+    topic: Name | UnsetType = UNSET
+    subscription: Name | UnsetType = UNSET
+    reason: FailureReason | UnsetType = UNSET
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+
+
+def filtered_messages(messages: QuerySet[Message], asked: MessageFilters) -> QuerySet[Message]:
+    """Return those of the messages that are asked for."""
+    if asked.routing_key is not UNSET:
+        messages = messages.filter(routing_key=asked.routing_key)
+    for header in asked.header:
+        messages = _with_header(messages, *header.partition(":"))
+    return _between(messages, "published_at", asked.since, asked.until)
+
+
+def filtered_letters(letters: QuerySet[DeadLetter], asked: DeadLetterFilters) -> QuerySet[DeadLetter]:
+    """Return those of the dead letters that are asked for."""
+    wanted = {"topic__name": asked.topic, "subscription__name": asked.subscription, "reason": asked.reason}
+    letters = letters.filter(**{name: value for name, value in wanted.items() if value is not UNSET})
+    return _between(letters, "dead_at", asked.since, asked.until)
+
+
+def _between(rows: QuerySet[M], column: str, since: datetime | UnsetType, until: datetime | UnsetType) -> QuerySet[M]:
+    bounds = {f"{column}__gte": since, f"{column}__lt": until}
+    return rows.filter(**{lookup: value for lookup, value in bounds.items() if value is not UNSET})
+
+
+def _with_header(messages: QuerySet[Message], name: str, colon: str, value: str) -> QuerySet[Message]:
+    if not colon:
+        return messages.filter(headers__has_key=name)
+    values: list[str | float | bool] = [value, *_scalar(value)]
+    if connections[messages.db].features.supports_json_field_contains:
+        return messages.filter(Q(*(("headers__contains", {name: v}) for v in values), _connector=Q.OR))
+    given = messages.alias(given=KeyTransform(name, "headers"))
+    return given.filter(Q(*(("given", v) for v in values), _connector=Q.OR))
+
+
+def _scalar(text: str) -> list[float | bool]:
+    """Return the number or truth value that a text is in JSON: a query string cannot say which is meant."""
+    try:
+        return [msgspec.json.decode(text, type=bool | int | float)]
+    except msgspec.DecodeError:
+        return []

@@ -1,0 +1,56 @@
+"""What a client asks for beside reading: to publish, and to settle what it pulled."""
+
+from datetime import timedelta
+from typing import Any
+
+from datapunk_broker import broker, frames
+from datapunk_broker.broker import Receipt, Settlement
+from datapunk_broker.consumers.topics import require
+from datapunk_broker.exceptions import BrokerError, ClaimLostError, QueueFullError
+from datapunk_broker.rights import Action, Somebody
+
+QUEUE_FULL_RETRY = 1.0
+"""Seconds after which a full backlog may have room again."""
+
+Settling = frames.Ack | frames.Nack | frames.Extend
+
+
+def publish(user: Somebody, wish: frames.Publish, allowed: set[str]) -> Receipt:
+    """Publish; ``allowed`` remembers the topics that the user was found to have the right to."""
+    if wish.topic not in allowed:
+        require(user, Action.PUBLISH, wish.topic)
+        allowed.add(wish.topic)
+    options: dict[str, Any] = {
+        name: getattr(wish, name)
+        for name in (
+            *("routing_key", "headers", "priority", "ordering_key", "idempotency_key", "correlation_id", "reply_to"),
+        )
+    }
+    durations: dict[str, Any] = {name: _duration(getattr(wish, name)) for name in ("delay", "ttl")}
+    return broker.publish(wish.topic, wish.payload, **options, **durations)
+
+
+def settle(subscription: str, wish: Settling) -> None:
+    """Settle or extend what was pulled; raises ClaimLostError with the ack ids that name no claim any more."""
+    settlement = _settled(subscription, wish)
+    if settlement.lost:
+        raise ClaimLostError(settlement.lost)
+
+
+def _settled(subscription: str, wish: Settling) -> Settlement:
+    if isinstance(wish, frames.Ack):
+        return broker.ack(wish.ack_ids, subscription=subscription)
+    if isinstance(wish, frames.Nack):
+        return broker.nack(wish.ack_ids, _duration(wish.delay), subscription=subscription)
+    return broker.extend(wish.ack_ids, wish.by, subscription=subscription)
+
+
+def refusal(error: BrokerError, **names: Any) -> frames.Error:
+    """Return the frame that says why something was refused; ``names``: the sid or id of what was asked."""
+    retry_after = QUEUE_FULL_RETRY if isinstance(error, QueueFullError) else None
+    ack_ids = error.ack_ids if isinstance(error, ClaimLostError) else ()
+    return frames.Error(error.code, str(error), retry_after=retry_after, ack_ids=ack_ids, **names)
+
+
+def _duration(seconds: float | None) -> timedelta | None:
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -1,0 +1,153 @@
+"""The statements of the PostgreSQL dialect."""
+
+from datapunk_broker.models import LATENCY_BOUNDS
+
+INSERT = """
+WITH topic AS (
+    SELECT id FROM datapunk_broker_topic WHERE id = %s::bigint AND routing_version = %s::bigint AND deleted_at IS NULL
+), given AS (
+    SELECT * FROM unnest(
+        %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::smallint[], %s::text[],
+        %s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::uuid[], %s::text[]
+    ) AS g(id, routing_key, headers, body, encoding, content_type, priority, ordering_key,
+           idempotency_key, correlation_id, reply_to, delay, ttl, redriven_from, routed_to)
+), stored AS (
+    INSERT INTO datapunk_broker_message (
+        id, topic_id, routing_key, headers, body, encoding, content_type, priority, ordering_key, idempotency_key,
+        correlation_id, reply_to, redriven_from, routed_to, published_at, available_at, expires_at)
+    SELECT g.id, topic.id, g.routing_key, g.headers::jsonb, g.body, g.encoding, g.content_type, g.priority,
+           g.ordering_key, g.idempotency_key, g.correlation_id, g.reply_to, g.redriven_from, g.routed_to::jsonb,
+           statement_timestamp(), statement_timestamp() + g.delay * interval '1 second',
+           statement_timestamp() + g.ttl * interval '1 second'
+    FROM given g CROSS JOIN topic
+    ON CONFLICT (topic_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+    RETURNING id, priority, ordering_key, routed_to, published_at, available_at, expires_at
+), owed AS (
+    INSERT INTO datapunk_broker_delivery (
+        message_id, subscription_id, state, priority, ordering_key, attempt, claims, lapses,
+        published_at, available_at, expires_at)
+    SELECT s.id, r.subscription_id, CASE WHEN s.available_at > s.published_at THEN 'scheduled' ELSE 'ready' END,
+           CASE WHEN r.streams THEN 0 ELSE s.priority END,
+           CASE WHEN r.subscription_id = ANY (%s::bigint[]) THEN s.ordering_key END, 0, 0, 0,
+           s.published_at, s.available_at, s.expires_at
+    FROM stored s CROSS JOIN LATERAL (
+        SELECT value::bigint, false FROM jsonb_array_elements_text(s.routed_to)
+        UNION ALL SELECT stream, true FROM (SELECT %s::bigint AS stream) AS one WHERE stream IS NOT NULL
+    ) AS r(subscription_id, streams)
+    ORDER BY s.id
+)
+SELECT EXISTS (SELECT 1 FROM topic), ARRAY(SELECT id FROM stored)
+"""
+
+RUN = 100
+"""How many deliveries of one ordering key a claim looks at, and so takes at most."""
+
+READY = """
+d.state = 'ready' AND d.lapses = 0 AND d.ordering_key IS NULL
+AND (d.expires_at IS NULL OR d.expires_at > statement_timestamp())
+"""
+
+WANTED = """
+WITH wanted AS (
+    SELECT w.* FROM unnest(%s::bigint[], %s::int[], %s::float8[]) AS w(subscription_id, share, lease)
+    JOIN datapunk_broker_subscription s ON s.id = w.subscription_id
+    WHERE s.state = 'active' AND s.breaker_state = %s{also}
+)
+"""
+
+TAKE = """
+, taken AS (
+    UPDATE datapunk_broker_delivery d
+    SET state = 'claimed', claims = claims + 1, ack_token = {token},
+        lease_until = clock_timestamp() + p.lease * interval '1 second'
+    FROM picked p WHERE d.id = p.id AND d.state = 'ready'
+    RETURNING d.id, d.subscription_id, d.claims, d.ordering_key, d.message_id
+)
+SELECT t.id, t.subscription_id, t.claims, t.ordering_key, m.id, m.routing_key, m.headers, m.body, m.encoding,
+       m.content_type, m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
+FROM taken t JOIN datapunk_broker_message m ON m.id = t.message_id
+"""
+
+CLAIM = f"""{WANTED.format(also="")}
+, busy AS (
+    SELECT w.*, count(*) OVER () AS others FROM wanted w
+    WHERE EXISTS (SELECT 1 FROM datapunk_broker_delivery d WHERE d.subscription_id = w.subscription_id AND {READY})
+    ORDER BY random()
+), picked AS (
+    SELECT r.id, b.lease FROM busy b CROSS JOIN LATERAL (
+        SELECT d.id FROM datapunk_broker_delivery d WHERE d.subscription_id = b.subscription_id AND {READY}
+        ORDER BY d.priority DESC, d.id LIMIT LEAST(b.share, GREATEST(1, %s::int / b.others))
+        FOR NO KEY UPDATE SKIP LOCKED
+    ) r LIMIT %s::int
+){TAKE.format(token="%s::uuid")}"""
+
+CLAIM_SUSPECT = f"""{WANTED.format(also=" AND (s.max_in_flight IS NULL OR %s::bool)")}
+, picked AS (
+    SELECT r.id, w.lease FROM wanted w CROSS JOIN LATERAL (
+        SELECT d.id FROM datapunk_broker_delivery d
+        WHERE d.subscription_id = w.subscription_id AND d.state = 'ready' AND d.lapses > 0
+        AND (d.expires_at IS NULL OR d.expires_at > statement_timestamp())
+        AND NOT EXISTS (
+            SELECT 1 FROM datapunk_broker_delivery e
+            WHERE e.subscription_id = d.subscription_id AND e.ordering_key = d.ordering_key AND e.id < d.id)
+        AND NOT EXISTS (
+            SELECT 1 FROM datapunk_broker_delivery e
+            WHERE e.subscription_id = d.subscription_id AND e.ordering_key = d.ordering_key AND e.state = 'claimed')
+        ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+    ) r ORDER BY r.id LIMIT 1
+){TAKE.format(token="%s::uuid")}"""
+
+OPEN = """
+d.state = 'ready' AND d.lapses = 0 AND (d.expires_at IS NULL OR d.expires_at > statement_timestamp())
+"""
+
+CLAIM_RUN = f"""
+WITH RECURSIVE keys AS (
+    SELECT %(after)s::text AS ordering_key, ARRAY[]::bigint[] AS ids, 0 AS found
+    UNION ALL
+    SELECT next.ordering_key, run.ids, keys.found + cardinality(run.ids) FROM keys CROSS JOIN LATERAL (
+        SELECT d.ordering_key, {OPEN} AS open FROM datapunk_broker_delivery d
+        WHERE d.subscription_id = %(subscription)s::bigint AND d.ordering_key > keys.ordering_key
+        ORDER BY d.ordering_key, d.id LIMIT 1
+    ) AS next CROSS JOIN LATERAL (
+        SELECT CASE WHEN bool_or(claimed) THEN '{{}}'
+               ELSE coalesce(array_agg(id ORDER BY id) FILTER (WHERE judged.leading), '{{}}') END AS ids
+        FROM (
+            SELECT id, claimed, bool_and(open) OVER (ORDER BY id) AS leading FROM (
+                SELECT d.id, d.state = 'claimed' AS claimed, {OPEN} AS open FROM datapunk_broker_delivery d
+                WHERE next.open AND d.subscription_id = %(subscription)s::bigint
+                AND d.ordering_key = next.ordering_key
+                ORDER BY d.id LIMIT {RUN}
+            ) AS next_in_key
+        ) AS judged
+    ) AS run WHERE keys.found < %(limit)s::int
+), picked AS (
+    SELECT unnest(ids) AS id, %(lease)s::float8 AS lease FROM keys LIMIT %(limit)s::int
+){TAKE.format(token="%(token)s::uuid")}"""
+
+BUCKETS = ", ".join(
+    f"count(*) FILTER (WHERE latency > {low} AND latency <= {high})"
+    for low, high in zip(("'-Infinity'", *LATENCY_BOUNDS), (*LATENCY_BOUNDS, "'Infinity'"), strict=True)
+)
+
+ACK = f"""
+WITH gone AS (
+    DELETE FROM datapunk_broker_delivery d USING unnest(%s::bigint[], %s::uuid[]) AS g(id, token)
+    WHERE d.id = g.id AND d.ack_token = g.token
+    RETURNING d.id, d.ack_token, d.message_id, d.subscription_id, d.attempt,
+              extract(epoch FROM clock_timestamp() - d.published_at)::float8 AS latency
+), kept AS (
+    INSERT INTO datapunk_broker_settleddelivery (message_id, subscription_id, outcome, attempts, settled_at, latency)
+    SELECT gone.message_id, gone.subscription_id, 'acked', gone.attempt + 1, clock_timestamp(), gone.latency
+    FROM gone JOIN datapunk_broker_subscription s ON s.id = gone.subscription_id
+    JOIN datapunk_broker_topic t ON t.id = s.topic_id WHERE t.history
+    ON CONFLICT (message_id, subscription_id) DO UPDATE
+    SET outcome = excluded.outcome, attempts = excluded.attempts, settled_at = excluded.settled_at
+), counted AS (
+    INSERT INTO datapunk_broker_traffic (subscription_id, minute, outcome, count, seconds, buckets)
+    SELECT subscription_id, date_trunc('minute', clock_timestamp()), 'acked', count(*), sum(latency),
+           jsonb_build_array({BUCKETS})
+    FROM gone GROUP BY subscription_id
+)
+SELECT id, ack_token, subscription_id FROM gone
+"""

@@ -1,0 +1,34 @@
+"""Know where streams end, and where in a stream a moment lies."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from datapunk_broker.engine.read import ends_of
+from datapunk_broker.models import StreamEntry, StreamHead
+
+
+def heads(topics: Collection[str], *, using: str) -> dict[str, int]:
+    """Return the last position of each of these topics that is there and has a stream; one statement."""
+    found = StreamHead.objects.using(using).filter(topic__name__in=topics, topic__deleted_at=None, topic__stream=True)
+    return dict(found.values_list("topic__name", "position"))
+
+
+def position_at(topic: str, moment: datetime, *, using: str) -> int:
+    """Return the position after which everything published at or after a moment lies.
+
+    Some twenty small statements: positions grow with the time of appending, which is after that of publishing.
+    Raises TopicNotFoundError, ConfigInvalidError for a topic without a stream.
+    """
+    pk, oldest, head = ends_of(topic, using)
+    entries = StreamEntry.objects.using(using).filter(topic=pk).order_by("position")
+    low, high = (oldest or head + 1), head + 1
+    while low < high:
+        middle = (low + high) // 2
+        appended_at = entries.filter(position__gte=middle).values_list("appended_at", flat=True).first()
+        if appended_at is None or appended_at >= moment:
+            high = middle
+        else:
+            low = middle + 1
+    later = entries.filter(position__gte=low, message__published_at__gte=moment).values_list("position", flat=True)
+    first = later.first()
+    return head if first is None else first - 1

@@ -1,0 +1,1 @@
+"""What can be seen of the broker from outside: logs, metrics and what is collected at scrape time."""

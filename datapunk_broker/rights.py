@@ -1,0 +1,136 @@
+"""Who may publish, subscribe, manage and see: one answer for every door."""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, Protocol, TypeVar
+
+from django.db.models import Model, Q, QuerySet
+
+from datapunk_broker.conf import get_config
+from datapunk_broker.exceptions import PermissionDeniedError, TopicNotFoundError
+from datapunk_broker.matching import Matcher, Rule, compile_rules
+from datapunk_broker.models import Topic, TopicGrant
+from datapunk_broker.states import TopicType
+
+M = TypeVar("M", bound=Model)
+
+
+class Action(StrEnum):
+    """What one may do with a topic.
+
+    SUBSCRIBE is to take messages and to read them, dead letters too; MANAGE is to change the topic and its
+    subscriptions, to pause and seek, to redrive and discard.
+    """
+
+    PUBLISH = "publish"
+    SUBSCRIBE = "subscribe"
+    MANAGE = "manage"
+
+
+PERMISSIONS = {
+    Action.PUBLISH: "datapunk_broker.add_message",
+    Action.SUBSCRIBE: "datapunk_broker.view_message",
+    Action.MANAGE: "datapunk_broker.change_topic",
+}
+"""Django's permission that gives an action on every topic."""
+
+SEE = "datapunk_broker.view_topic"
+"""Django's permission that shows every topic; so does each of ``PERMISSIONS``."""
+
+
+class Somebody(Protocol):
+    """A user of whatever model, or nobody (AnonymousUser)."""
+
+    @property
+    def pk(self) -> Any: ...
+    @property
+    def is_active(self) -> bool: ...
+    @property
+    def is_authenticated(self) -> bool: ...
+    def has_perm(self, perm: str, /) -> bool: ...
+
+
+def may(user: Somebody, action: Action, topic: str) -> bool:
+    """Return whether somebody may do this with a topic of this name, be it there or not."""
+    return _everywhere(user, action) or _meets(_patterns(user, action), topic)
+
+
+def may_see(user: Somebody, topic: str) -> bool:
+    """Return whether somebody has any right to a topic of this name."""
+    return _everywhere(user, None) or _meets(_patterns(user, None), topic)
+
+
+def require(user: Somebody, action: Action, topic: str) -> None:
+    """Refuse what somebody may not do: TopicNotFoundError where they may not even see, else PermissionDeniedError."""
+    if may(user, action, topic):
+        return
+    if not may_see(user, topic):
+        raise TopicNotFoundError(topic)
+    problem = f"You may see {topic!r}, but you have no right to {action} there."
+    raise PermissionDeniedError(problem)
+
+
+def require_to_create(user: Somebody, topic: str) -> None:
+    """Refuse who may not make a topic of this name, be one there or not: PermissionDeniedError."""
+    if not may(user, Action.MANAGE, topic):
+        problem = f"You have no right to make a topic called {topic!r}."
+        raise PermissionDeniedError(problem)
+
+
+def visible_topics(
+    user: Somebody, queryset: QuerySet[M], *, prefix: str = "", action: Action | None = None
+) -> QuerySet[M]:
+    """Narrow rows to the topics that somebody may see or, with ``action``, may do this with.
+
+    prefix: the lookup from a row to its topic ("topic" for subscriptions, messages and dead letters); none for
+    topics themselves.
+    """
+    if _everywhere(user, action):
+        return queryset
+    patterns = _patterns(user, action)
+    if "#" in patterns:
+        return queryset
+    lookup = f"{prefix}__name__in" if prefix else "name__in"
+    return queryset.filter(**{lookup: _names(patterns)})
+
+
+def _everywhere(user: Somebody, action: Action | None) -> bool:
+    permissions = (SEE, *PERMISSIONS.values()) if action is None else (PERMISSIONS[action],)
+    return _is_known(user) and any(map(user.has_perm, permissions))
+
+
+def _is_known(user: Somebody) -> bool:
+    return user.is_authenticated and user.is_active
+
+
+def _patterns(user: Somebody, action: Action | None) -> set[str]:
+    """Return the names and patterns of the topics that somebody, or a group of theirs, was granted."""
+    if not _is_known(user):
+        return set()
+    flags = Q(*((one.value, True) for one in Action if action in (None, one)), _connector=Q.OR)
+    grants = TopicGrant.objects.using(get_config().database)
+    theirs = grants.filter(Q(user=user.pk) | Q(group__user=user.pk), flags)
+    return set(theirs.values_list("topic", flat=True))
+
+
+def _names(patterns: Iterable[str]) -> list[str]:
+    """Return the names that patterns stand for; only a wildcard has to look at the topics there are."""
+    wild = [pattern for pattern in patterns if _is_wild(pattern)]
+    names = {pattern for pattern in patterns if not _is_wild(pattern)}
+    if wild:
+        matcher = _matcher(wild)
+        every = Topic.objects.using(get_config().database).order_by().values_list("name", flat=True)
+        names.update(name for name in every.distinct() if matcher.match(name, {}))
+    return sorted(names)
+
+
+def _meets(patterns: Iterable[str], topic: str) -> bool:
+    return bool(_matcher(patterns).match(topic, {}))
+
+
+def _is_wild(pattern: str) -> bool:
+    return not {"*", "#"}.isdisjoint(pattern.split("."))
+
+
+def _matcher(patterns: Iterable[str]) -> Matcher:
+    return compile_rules(TopicType.TOPIC, [Rule(0, routing_key=pattern) for pattern in patterns])

@@ -1,0 +1,157 @@
+"""Every door asks for its right: what one may not see is not there, what one may not do is denied."""
+
+from typing import Any
+
+import pytest
+
+from datapunk_broker import broker
+from datapunk_broker.conf import SubscriptionConfig, TopicConfig
+from datapunk_broker.models import DeadLetter, Message
+from tests.api.talk import Api, granted, somebody
+
+pytestmark = pytest.mark.django_db
+
+SEE, PUBLISH, SUBSCRIBE, MANAGE = "see", "publish", "subscribe", "manage"
+RIGHTS = {SEE: "view_topic", PUBLISH: "add_message", SUBSCRIBE: "view_message", MANAGE: "change_topic"}
+
+EVENT = {"id": "1", "source": "/s", "type": "t", "specversion": "1.0"}
+
+DOORS: list[tuple[str, str, Any, str]] = [
+    ("GET", "topics/orders/", None, SEE),
+    ("PATCH", "topics/orders/", {"max_queue_size": 1}, MANAGE),
+    ("DELETE", "topics/orders/?force=true", None, MANAGE),
+    ("POST", "topics/orders/messages/", {"payload": 1}, PUBLISH),
+    ("POST", "topics/orders/messages/batch/", {"messages": []}, PUBLISH),
+    ("GET", "topics/orders/messages/", None, SUBSCRIBE),
+    ("GET", "messages/{message}/", None, SUBSCRIBE),
+    ("GET", "messages/{message}/deliveries/", None, SUBSCRIBE),
+    ("POST", "subscriptions/", {"name": "new", "topic": "orders"}, MANAGE),
+    ("GET", "subscriptions/audit/", None, SEE),
+    ("PATCH", "subscriptions/audit/", {"max_attempts": 5}, MANAGE),
+    ("DELETE", "subscriptions/audit/", None, MANAGE),
+    ("POST", "subscriptions/audit/pause/", None, MANAGE),
+    ("POST", "subscriptions/audit/resume/", None, MANAGE),
+    ("POST", "subscriptions/audit/seek/", {"time": "2020-01-01T00:00:00Z"}, MANAGE),
+    ("POST", "subscriptions/audit/pull/", {}, SUBSCRIBE),
+    ("POST", "subscriptions/audit/ack/", {"ack_ids": []}, SUBSCRIBE),
+    ("POST", "subscriptions/audit/nack/", {"ack_ids": []}, SUBSCRIBE),
+    ("POST", "subscriptions/audit/reject/", {"ack_ids": []}, SUBSCRIBE),
+    ("POST", "subscriptions/audit/extend/", {"ack_ids": [], "by": 1}, SUBSCRIBE),
+    ("GET", "dead-letters/{letter}/", None, SUBSCRIBE),
+    ("DELETE", "dead-letters/{letter}/", None, MANAGE),
+    ("POST", "dead-letters/redrive/", {"ids": ["{letter}"]}, MANAGE),
+    ("POST", "dead-letters/redrive/", {"filter": {"topic": "orders"}}, MANAGE),
+    ("POST", "dead-letters/redrive/", {"filter": {"subscription": "audit"}}, MANAGE),
+    ("POST", "explain/", {"topic": "orders"}, SEE),
+    ("GET", "audit/?subscription=audit", None, SEE),
+]
+
+BY_IDS = 22
+"""Where an id that one may not see is skipped, as one that is not there."""
+
+
+@pytest.fixture(autouse=True)
+def _orders(db: None) -> None:
+    for topic, subscription in (("orders", "audit"), ("people", "census")):
+        broker.create_topic(TopicConfig(topic))
+        broker.create_subscription(SubscriptionConfig(subscription, topic, transport="pull"))
+        broker.publish(topic, 1)
+        broker.reject([message.ack_id for message in broker.pull(subscription)])
+
+
+def answer_to(api: Api, door: tuple[str, str, Any, str]) -> int:
+    method, path, body, _ = door
+    letter = DeadLetter.objects.get(topic__name="orders")
+    path = path.format(message=letter.message_id, letter=letter.pk)
+    if body == {"ids": ["{letter}"]}:
+        body = {"ids": [letter.pk]}
+    return int(api.send(method, path, body).status_code)
+
+
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: f"{door[0]} {door[1]}")
+def test_a_door_opens_to_its_right_alone(door: tuple[str, str, Any, str]) -> None:
+    needed = door[-1]
+    for right, permission in RIGHTS.items():
+        if needed not in (right, SEE):
+            assert answer_to(Api(somebody(permission, name=right)), door) == 403, right
+    assert answer_to(Api(somebody(name="nobody")), door) == (200 if DOORS.index(door) == BY_IDS else 404)
+    assert answer_to(Api(granted("people", PUBLISH, SUBSCRIBE, MANAGE, name="other")), door) == (
+        200 if DOORS.index(door) == BY_IDS else 404
+    )
+    assert answer_to(Api(), door) == 401
+    assert answer_to(Api(somebody(RIGHTS[needed], name="right")), door) < 300
+
+
+@pytest.mark.parametrize("door", [d for d in DOORS if d[-1] != SEE], ids=lambda door: f"{door[0]} {door[1]}")
+@pytest.mark.parametrize("through", ["user", "group"])
+def test_a_grant_opens_the_doors_of_its_topic(door: tuple[str, str, Any, str], through: str) -> None:
+    assert answer_to(Api(granted("order*", door[-1], name="wrong", through=through)), door) in {404, 200}
+    assert answer_to(Api(granted("orders.#", door[-1], name="right", through=through)), door) < 300
+
+
+def names(answer: Any, member: str) -> set[str]:
+    return {row[member] for row in answer.json()["results"]}
+
+
+def test_lists_hold_what_one_may_see_and_read() -> None:
+    reader, publisher = Api(granted("orders", SUBSCRIBE)), Api(granted("people", PUBLISH, name="bob"))
+
+    assert names(reader.get("topics/"), "name") == {"orders"}
+    assert names(reader.get("subscriptions/"), "name") == {"audit"}
+    assert names(reader.get("dead-letters/"), "topic") == {"orders"}
+    assert names(reader.get("audit/"), "topic") == {"orders"}
+    stats = reader.get("stats/").json()
+    assert [row["name"] for row in stats["topics"]] == ["orders"]
+    assert [row["name"] for row in stats["subscriptions"]] == ["audit"]
+    assert stats["dead_letters"] == {"rejected": 1}
+    assert names(publisher.get("topics/"), "name") == {"people"}
+    assert names(publisher.get("dead-letters/"), "topic") == set()
+
+
+def test_who_has_no_right_at_all_finds_nothing() -> None:
+    nobody = Api(somebody())
+
+    for path in ("topics/", "subscriptions/", "dead-letters/", "audit/"):
+        assert nobody.get(path).json()["results"] == []
+    assert nobody.get("stats/").json() == {"topics": [], "subscriptions": [], "dead_letters": {}}
+
+
+def test_a_topic_is_made_by_who_may_manage_one_of_its_name() -> None:
+    manager = Api(granted("orders.*", MANAGE))
+
+    assert manager.post("topics/", {"name": "orders.eu"}).status_code == 201
+    assert manager.post("topics/", {"name": "people.eu"}).status_code == 403
+    assert Api(somebody("view_topic", name="bob")).post("topics/", {"name": "x"}).status_code == 403
+
+
+def test_redriving_everything_is_everything_that_one_may_manage() -> None:
+    manager = Api(granted("orders", MANAGE))
+
+    assert manager.post("dead-letters/redrive/", {"filter": {}}).json()["count"] == 1
+    assert DeadLetter.objects.open().get().topic.name == "people"
+
+
+def test_the_message_of_another_topic_is_not_there() -> None:
+    message = Message.objects.get(topic__name="people")
+
+    assert Api(granted("orders", SUBSCRIBE)).get(f"messages/{message.pk}/").json()["code"] == "message_not_found"
+
+
+def test_one_subscription_cannot_settle_what_another_pulled() -> None:
+    broker.publish("people", 2)
+    [message] = broker.pull("census")
+    reader = Api(granted("orders", SUBSCRIBE))
+
+    answer = reader.post("subscriptions/audit/ack/", {"ack_ids": [message.ack_id]})
+
+    assert answer.json() == {"settled": [], "lost": [message.ack_id]}
+
+
+def test_a_secret_is_never_read() -> None:
+    api = Api(somebody("change_topic"))
+    broker.create_subscription(SubscriptionConfig("hooked", "orders"))
+    row = api.get("subscriptions/hooked/").json()
+
+    assert "secret" not in row
+    assert "previous_secret" not in row
+    assert "secret" not in api.patch("subscriptions/hooked/", {"max_attempts": 4}).json()

@@ -1,0 +1,80 @@
+"""A list costs the same number of statements however long it is."""
+
+from collections.abc import Callable
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from datapunk_broker import broker
+from datapunk_broker.conf import SubscriptionConfig, TopicConfig
+from datapunk_broker.models import Message
+from tests.api.talk import Api, granted
+
+pytestmark = pytest.mark.django_db
+
+LISTS = {
+    "topics/": 1,
+    "subscriptions/": 2,
+    "topics/orders/messages/": 2,
+    "dead-letters/": 1,
+    "messages/{message}/deliveries/": 4,
+    "stats/": 7,
+    "audit/": 2,
+}
+"""With the statements that each takes, beside the one that finds whose token it is."""
+
+
+def fill(n: int) -> None:
+    broker.create_topic(TopicConfig(f"topic-{n}"))
+    name = f"subscription-{n}"
+    bindings = [{"routing_key": "#"}, {"routing_key": f"{n}.#"}]
+    broker.create_subscription(SubscriptionConfig(name, "orders", transport="pull", bindings=bindings))
+    broker.publish("orders", n)
+    broker.reject([broker.pull(name)[0].ack_id])
+    broker.publish("orders", n)
+    broker.nack([broker.pull(name)[0].ack_id])
+
+
+def statements(ask: Callable[[], object]) -> int:
+    with CaptureQueriesContext(connection) as queries:
+        ask()
+    return len(queries)
+
+
+@pytest.fixture(autouse=True)
+def _some(db: None) -> None:
+    broker.create_topic(TopicConfig("orders", type="topic"))
+    fill(0)
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_takes_the_same_statements_for_one_row_and_for_many(api: Api, path: str) -> None:
+    path = path.format(message=Message.objects.earliest("id").pk)
+    one = statements(lambda: api.get(path))
+    for n in range(1, 6):
+        fill(n)
+
+    assert (
+        statements(lambda: api.get(path))
+        == one
+        == LISTS[path if path in LISTS else "messages/{message}/deliveries/"] + 1
+    )
+
+
+def test_whose_rights_are_granted_costs_a_few_more_whatever_their_number() -> None:
+    api = Api(granted("orders", "subscribe", through="group"))
+    one = statements(lambda: api.get("subscriptions/"))
+    for n in range(1, 6):
+        fill(n)
+
+    assert statements(lambda: api.get("subscriptions/")) == one <= LISTS["subscriptions/"] + 5
+
+
+def test_a_publish_takes_two_statements_more_than_the_engine(api: Api) -> None:
+    body = {"payload": 1}
+    api.post("topics/orders/messages/", body)
+
+    engine = statements(lambda: broker.publish("orders", 1))
+
+    assert statements(lambda: api.post("topics/orders/messages/", body)) == engine + 1

@@ -1,0 +1,1 @@
+"""The real PostgreSQL and Redis-protocol servers that the tests run on."""

@@ -1,0 +1,10 @@
+"""The Celery app of the tests; its settings are Django's, with the prefix CELERY_."""
+
+from celery import Celery
+
+from datapunk_broker.queues import beat_schedule
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(beat_schedule=beat_schedule(), broker_connection_retry_on_startup=True, db_reuse_max=10_000)
+app.autodiscover_tasks()

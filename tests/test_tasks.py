@@ -1,0 +1,99 @@
+"""The tasks, in real Celery workers: what is committed is delivered, whatever becomes of the rings and the workers."""
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from datapunk_broker import broker
+from datapunk_broker.conf import SubscriptionConfig, TopicConfig
+from datapunk_broker.doorbell import Doorbell
+from datapunk_broker.models import Delivery, SettledDelivery
+from datapunk_broker.queues import MAINTENANCE, QUEUES, beat_schedule
+from tests.shop.models import Effect
+from tests.shop.worker import end, until, worker
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def orders() -> None:
+    broker.create_topic(TopicConfig("orders", stream=False))
+
+
+def subscribe(handler: str, name: str = "billing", **options: Any) -> None:
+    path = f"tests.shop.subscribers:{handler}" if handler else ""
+    broker.create_subscription(SubscriptionConfig(name, "orders", handler=path, **options))
+
+
+def publish(*payloads: int) -> None:
+    broker.publish_many("orders", [broker.Outgoing(payload) for payload in payloads])
+
+
+def effects() -> list[int]:
+    return sorted(Effect.objects.values_list("value", flat=True))
+
+
+def acked() -> int:
+    return SettledDelivery.objects.filter(outcome="acked").count()
+
+
+def test_what_is_published_is_delivered_by_a_worker(orders: None) -> None:
+    subscribe("bill")
+    subscribe("", "declared")  # by its name: the worker has discovered it
+    broker.create_topic(TopicConfig("ticks", persistent=False))
+    broker.create_subscription(SubscriptionConfig("watch", "ticks", handler="tests.shop.subscribers:bill"))
+    with worker() as process:  # no beat: the ring alone brings it
+        publish(1, 2)
+        until(lambda: acked() == 4, process)
+        publish(3)
+        until(lambda: acked() == 6, process)
+        broker.publish("ticks", 4)
+        until(lambda: Effect.objects.count() == 7, process)
+    assert effects() == [-3, -2, -1, 1, 2, 3, 4]
+    assert os.getpid() not in set(Effect.objects.values_list("pid", flat=True))
+    assert all(line.ok and not line.pending for line in broker.audit())
+
+
+def test_what_nobody_rang_for_is_found_by_the_sweep_that_beat_starts(
+    orders: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Doorbell, "ring", lambda *_: None)
+    subscribe("bill")
+    with worker("--beat") as process:
+        publish(1)
+        until(lambda: acked() == 1, process)
+    assert effects() == [1]
+
+
+def test_a_worker_that_is_killed_in_the_middle_leaves_effects_that_are_there_once(orders: None) -> None:
+    subscribe("bill_and_die", delivery_mode="exactly_once", ack_deadline=1, timeout=1)
+    publish(*range(8))
+    with worker("--beat") as process:
+        until(lambda: acked() == 8, process)
+    assert effects() == list(range(8))
+
+
+@pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGTERM])
+def test_a_worker_that_is_told_to_end_gives_back_what_it_has_not_done(orders: None, how: signal.Signals) -> None:
+    subscribe("bill_slowly")
+    publish(*range(400))
+    with worker("--beat") as process:
+        until(lambda: acked() > 3, process)
+        end(process, how)
+    # What a process was in the middle of when it had to end has no lease any more: the sweep sees to it at once.
+    cut_short = broker.sweep().lapsed
+    assert cut_short <= (0 if how == signal.SIGTERM else 2)
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"ready"}
+    assert 0 <= Effect.objects.count() - acked() <= cut_short
+    assert acked() < 400
+
+
+def test_beat_sweeps_every_second_and_no_task_waits_beyond_its_turn() -> None:
+    schedule = beat_schedule(cleanup_interval=600)
+    assert {entry["options"]["queue"] for entry in schedule.values()} == {MAINTENANCE}
+    assert schedule["datapunk_broker.sweep"]["schedule"] == 1.0
+    assert schedule["datapunk_broker.prune"]["schedule"] == 600
+    assert all(entry["options"]["expires"] <= 2 * entry["schedule"] for entry in schedule.values())
+    assert MAINTENANCE in QUEUES
