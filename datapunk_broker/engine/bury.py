@@ -20,6 +20,9 @@ from datapunk_broker.models import Attempt, DeadLetter, Delivery, Message, Settl
 from datapunk_broker.payload import decompress
 from datapunk_broker.states import Encoding, FailureReason, Settled
 
+DEAD_PATH = "datapunk-dead-path"
+"""The header of a dead letter's copy that lists the topics it died in, the first of them first."""
+
 
 @dataclass(frozen=True, slots=True)
 class End:
@@ -158,7 +161,8 @@ def _copy_to_dead_letter_topics(ends: Sequence[End], roster: Mapping[int, Subscr
     for target, some in by_topic.items():
         messages = Message.objects.using(using).in_bulk([end.delivery.message_id for end in some])
         copies = [_copy(messages[e.delivery.message_id], e, roster) for e in some if e.delivery.message_id in messages]
-        _publish_copies(target, copies, using)
+        # Topics that name one another as theirs would hand a message round for ever.
+        _publish_copies(target, [copy for copy in copies if target not in copy.headers[DEAD_PATH]], using)
 
 
 def _publish_copies(topic: str, copies: Sequence[Outgoing[object]], using: str) -> None:
@@ -175,7 +179,9 @@ def _copy(message: Message, end: End, roster: Mapping[int, Subscriber]) -> Outgo
     body = decompress(bytes(message.body), Encoding(message.encoding), limit=2**31)
     is_json = message.content_type == "application/json"
     subscriber = roster[end.delivery.subscription_id]
+    earlier = message.headers.get(DEAD_PATH)
     origin = {
+        DEAD_PATH: [*(earlier if isinstance(earlier, list) else ()), subscriber.topic],
         "datapunk-dead-topic": subscriber.topic,
         "datapunk-dead-subscription": subscriber.name,
         "datapunk-dead-reason": end.reason.value,

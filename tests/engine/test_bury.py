@@ -118,11 +118,26 @@ def test_a_dead_letter_topic_gets_a_copy_with_where_it_came_from(topic: Topic, b
     assert (copy.idempotency_key, copy.expires_at) == (None, None)
     assert copy.headers == {
         "tier": "gold",
+        "datapunk-dead-path": ["orders"],
         "datapunk-dead-topic": "orders",
         "datapunk-dead-subscription": "billing",
         "datapunk-dead-reason": "rejected",
         "datapunk-dead-message": str(message.pk),
     }
+
+
+def test_topics_that_are_each_others_dead_letter_topic_do_not_hand_a_message_round(
+    topic: Topic, billing: Subscription
+) -> None:
+    graves = make_topic("graves")
+    digger = make_subscription(graves, "digger", transport="pull")
+    Topic.objects.filter(pk=topic.pk).update(dead_letter_topic="graves")
+    Topic.objects.filter(pk=graves.pk).update(dead_letter_topic=topic.name)
+    published(topic, 1)
+    kill(billing)
+    kill(digger)
+    assert DeadLetter.objects.open().count() == 2
+    assert Message.objects.filter(topic=topic.pk).count() == Message.objects.filter(topic=graves.pk).count() == 1
 
 
 def test_a_copy_of_what_is_not_json_has_its_bytes(topic: Topic, billing: Subscription) -> None:
