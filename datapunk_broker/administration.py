@@ -9,13 +9,14 @@ from datapunk_broker.engine import prune as prune_engine
 from datapunk_broker.engine import pull as pull_engine
 from datapunk_broker.engine import read as read_engine
 from datapunk_broker.engine import redrive as redrive_engine
-from datapunk_broker.engine import stream_ends, topology
 from datapunk_broker.engine import sweep as sweep_engine
+from datapunk_broker.engine import topology
 from datapunk_broker.engine.counts import Ended
 from datapunk_broker.engine.declared import Report
 from datapunk_broker.engine.declared import sync as sync_declared
 from datapunk_broker.engine.letters import Chosen
 from datapunk_broker.engine.published import count_published
+from datapunk_broker.engine.stream_ends import Head, heads, position_at
 from datapunk_broker.engine.totals import SubscriptionTotals, TopicTotals, Totals
 from datapunk_broker.engine.totals import totals as read_totals
 from datapunk_broker.envelope import Settlement
@@ -94,13 +95,13 @@ class Administration:
         """Return where a topic's stream begins and ends, without its messages."""
         return read_engine.ends(topic, using=self.using)
 
-    def stream_heads(self, topics: Collection[str]) -> dict[str, int]:
-        """Return the last position of each of these topics that has a stream."""
-        return stream_ends.heads(topics, using=self.using)
+    def stream_heads(self, topics: Collection[str]) -> dict[str, Head]:
+        """Return where the streams of these topics end, of those that have one."""
+        return heads(topics, using=self.using)
 
     def position_at(self, topic: str, moment: datetime) -> int:
         """Return the position behind which everything published at or after a moment lies."""
-        return stream_ends.position_at(topic, moment, using=self.using)
+        return position_at(topic, moment, using=self.using)
 
     def sync(self) -> Report:
         """Make what is declared, in the settings and by handlers, and is not there yet; delete nothing."""

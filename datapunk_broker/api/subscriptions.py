@@ -1,7 +1,8 @@
 """Subscriptions: list, make, read, change and delete them; hold them back, and move them in time."""
 
+from collections.abc import Mapping
 from datetime import datetime
-from typing import ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -91,6 +92,11 @@ def _keep(name: str, state: str | None) -> None:
         (broker.pause if state == SubscriptionState.PAUSED else broker.resume)(name)
 
 
+def _made_secret(given: Mapping[str, Any], before: str, row: Subscription) -> str | UnsetType:
+    """Return a secret that was made because none was given: nobody could know it otherwise."""
+    return UNSET if given.get("secret") or row.secret in ("", before) else row.secret
+
+
 class AllSubscriptions(Door):
     """All subscriptions."""
 
@@ -113,8 +119,7 @@ class AllSubscriptions(Door):
         with transaction.atomic(using=get_config().database):
             made = broker.create_subscription(SubscriptionConfig.from_dict(given))
             _keep(made.name, state)
-        secret = UNSET if given.get("secret") else made.secret or UNSET
-        return Response(shown(seen_subscription(request.user, made.name), secret=secret), 201)
+        return Response(shown(seen_subscription(request.user, made.name), _made_secret(given, "", made)), 201)
 
 
 class OneSubscription(Door):
@@ -130,13 +135,13 @@ class OneSubscription(Door):
     @operation("change_subscription", body=SubscriptionChanges, answers={200: ShownSubscription})
     def patch(self, request: Request, name: str) -> Response:
         """Change options of a subscription; ``bindings`` replace all that were."""
-        subscription_for(request.user, Action.MANAGE, name)
+        before = subscription_for(request.user, Action.MANAGE, name)
         changes = plain(parsed(request, SubscriptionChanges))
         state = changes.pop("state", None)
         with transaction.atomic(using=get_config().database):
-            broker.update_subscription(name, changes)
+            row = broker.update_subscription(name, changes)
             _keep(name, state)
-        return Response(shown(seen_subscription(request.user, name)))
+        return Response(shown(seen_subscription(request.user, name), _made_secret(changes, before.secret, row)))
 
     @operation("delete_subscription", answers={204: None})
     def delete(self, request: Request, name: str) -> Response:

@@ -6,11 +6,11 @@ from typing import Any
 from datapunk_broker import broker, frames
 from datapunk_broker.broker import Receipt, Settlement
 from datapunk_broker.consumers.topics import require
-from datapunk_broker.exceptions import BrokerError, ClaimLostError, QueueFullError
+from datapunk_broker.exceptions import BrokerError, ClaimLostError, QueueFullError, RoutingUnsettledError
 from datapunk_broker.rights import Action, Somebody
 
-QUEUE_FULL_RETRY = 1.0
-"""Seconds after which a full backlog may have room again."""
+RETRY_AFTER = 1.0
+"""Seconds after which a full backlog may have room again, or bindings that kept changing be settled."""
 
 Settling = frames.Ack | frames.Nack | frames.Extend
 
@@ -47,7 +47,7 @@ def _settled(subscription: str, wish: Settling) -> Settlement:
 
 def refusal(error: BrokerError, **names: Any) -> frames.Error:
     """Return the frame that says why something was refused; ``names``: the sid or id of what was asked."""
-    retry_after = QUEUE_FULL_RETRY if isinstance(error, QueueFullError) else None
+    retry_after = RETRY_AFTER if isinstance(error, QueueFullError | RoutingUnsettledError) else None
     ack_ids = error.ack_ids if isinstance(error, ClaimLostError) else ()
     return frames.Error(error.code, str(error), retry_after=retry_after, ack_ids=ack_ids, **names)
 

@@ -88,7 +88,8 @@ class Connection:
         if any(isinstance(error, _GoneError | OSError) for error in errors):
             return None
         for error in errors:
-            log.error("A WebSocket failed; its client is asked to come again.", exc_info=error)
+            trace = None if isinstance(error, Error) else error  # what the database says of itself is enough
+            log.error("A WebSocket failed; its client is asked to come again.", exc_info=trace, error=str(error))
         return LeaveError(INTERNAL_ERROR)
 
     async def _until_told(self) -> None:

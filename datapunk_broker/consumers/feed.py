@@ -29,6 +29,7 @@ class Feed:
 
     def __init__(self, topic: str, *, head: int, is_kept: bool) -> None:
         self.topic, self.is_kept = topic, is_kept
+        self.stream: int | None = None
         self.ring = Ring(head)
         self.known = head
         self.generation = 0
@@ -49,9 +50,11 @@ class Feed:
         if self.known > self.head:
             self._grown.set()
 
-    def looked(self, head: int, before: tuple[int, int]) -> None:
-        """Take in where the stream was found to end; ``before``: head and known when the look began."""
-        if head < before[0]:
+    def looked(self, stream: int, head: int, before: tuple[int, int]) -> None:
+        """Take in which stream it is and where it was found to end; ``before``: head and known when the look began."""
+        is_another = self.stream not in (None, stream)
+        self.stream = stream
+        if is_another or head < before[0]:
             self.restart(head)
         elif head < before[1] == self.known:
             self.known = max(head, self.head)

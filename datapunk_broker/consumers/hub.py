@@ -145,6 +145,8 @@ class Hub:
                 await self._look_around()
             except Error as error:
                 log.warning("The heads of the streams could not be read; again soon.", error=str(error))
+            except Exception:
+                log.exception("The heads of the streams could not be read; again soon.")
 
     async def _look_around(self) -> None:
         feeds = dict(self.feeds)
@@ -154,7 +156,7 @@ class Hub:
         heads = await for_feeds(broker.stream_heads, list(feeds))
         for topic, feed in feeds.items():
             if feed.is_kept and topic in heads:
-                feed.looked(heads[topic], before[topic])
+                feed.looked(heads[topic].stream, heads[topic].position, before[topic])
             elif feed.failure is None:
                 await self._look_closer(feed)
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.contrib.auth import get_user
-from django.http import HttpRequest, parse_cookie
+from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model, load_backend
+from django.http import parse_cookie
+from django.utils.crypto import constant_time_compare
 
 from datapunk_broker.rights import Somebody
 
@@ -37,10 +38,25 @@ def by_session(key: str | None) -> Identity | None:
     """Return who is signed in with this session."""
     if not _is_plain(key) or not apps.is_installed(SESSIONS):
         return None
-    request = HttpRequest()
-    request.session = import_module(settings.SESSION_ENGINE).SessionStore(key)
-    user = get_user(request)
-    return Identity(user, session=key) if user.is_authenticated and user.is_active else None
+    user = _user_of(import_module(settings.SESSION_ENGINE).SessionStore(key))
+    return Identity(user, session=key) if user is not None and user.is_active else None
+
+
+def _user_of(session: Any) -> Any:
+    """Return a session's user, or None.
+
+    Django's own ``get_user`` would give the session another key where SECRET_KEY was changed, which a socket cannot
+    tell the browser: it would be signed out.
+    """
+    path, user_id = session.get(BACKEND_SESSION_KEY), session.get(SESSION_KEY)
+    if user_id is None or path not in settings.AUTHENTICATION_BACKENDS:
+        return None
+    user: Any = load_backend(path).get_user(get_user_model()._meta.pk.to_python(user_id))
+    if user is None or not hasattr(user, "get_session_auth_hash"):
+        return user
+    given = session.get(HASH_SESSION_KEY) or ""
+    valid = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
+    return user if any(constant_time_compare(given, one) for one in valid) else None
 
 
 def by_token(key: str | None) -> Identity | None:

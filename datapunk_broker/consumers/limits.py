@@ -29,8 +29,8 @@ class Limits:
     subscriptions: int = 100
     credit: int = 10_000
     frame_bytes: int | None = None
-    frames_per_second: float = 500.0
-    frames_burst: int = 2_000
+    frames_per_second: float = 2_000.0
+    frames_burst: int = 10_000
     ping_seconds: float = 20.0
     slow_seconds: float = 30.0
     reauthorise_seconds: float = 20.0

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,6 +24,8 @@ FEEDS, WORKERS = 1, 4
 _feeds = ThreadPoolExecutor(FEEDS, "datapunk-feeds")
 _workers = ThreadPoolExecutor(WORKERS, "datapunk-sockets")
 _mine = threading.local()
+_trouble = {"at": 0.0}
+"""When a connection failed last: each of the others is tried before it is used again."""
 
 
 async def in_database(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -41,10 +43,14 @@ async def _run(pool: ThreadPoolExecutor, work: Callable[[], R]) -> R:
 
 
 def _with_connection(work: Callable[[], R]) -> R:
-    if time.monotonic() - getattr(_mine, "used_at", 0.0) > IDLE:
+    used_at = getattr(_mine, "used_at", 0.0)
+    if time.monotonic() - used_at > IDLE or used_at <= _trouble["at"]:
         _drop_the_dead()
     try:
         return work()
+    except (InterfaceError, OperationalError):
+        _trouble["at"] = time.monotonic()
+        raise
     finally:
         _mine.used_at = time.monotonic()
         _drop_the_old()

@@ -1,16 +1,26 @@
 """Know where streams end, and where in a stream a moment lies."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
 
 from datapunk_broker.engine.read import ends_of
 from datapunk_broker.models import StreamEntry, StreamHead
 
 
-def heads(topics: Collection[str], *, using: str) -> dict[str, int]:
-    """Return the last position of each of these topics that is there and has a stream; one statement."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a stream ends. stream: what tells it from that of another topic that had the same name."""
+
+    stream: int
+    position: int
+
+
+def heads(topics: Collection[str], *, using: str) -> dict[str, Head]:
+    """Return the ends of those of these topics that are there and have a stream, by name; one statement."""
     found = StreamHead.objects.using(using).filter(topic__name__in=topics, topic__deleted_at=None, topic__stream=True)
-    return dict(found.values_list("topic__name", "position"))
+    rows = found.values_list("topic__name", "topic_id", "position")
+    return {name: Head(stream, position) for name, stream, position in rows}
 
 
 def position_at(topic: str, moment: datetime, *, using: str) -> int:

@@ -12,7 +12,16 @@ from django.db import connection
 
 from tests.processes import ROOT, environment, until, url_of_test_database
 
-OPTIONS = ("--lifespan", "off", "--ws", "websockets-sansio", "--ws-per-message-deflate", "false")
+OPTIONS = (
+    "--lifespan",
+    "off",
+    "--ws",
+    "websockets-sansio",
+    "--ws-per-message-deflate",
+    "false",
+    "--timeout-keep-alive",
+    "60",
+)
 
 
 def _url() -> str:

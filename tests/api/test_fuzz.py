@@ -24,10 +24,11 @@ PHASES = "examples,coverage,fuzzing,stateful" if THOROUGH else "fuzzing,stateful
 LATITUDE = (
     *("list_topics", "list_subscriptions", "list_messages", "list_dead_letters"),
     *("create_topic", "change_topic", "create_subscription", "change_subscription"),
-    *("publish", "publish_batch", "redrive_dead_letters", "pull", "seek_subscription", "obtain_token"),
+    *("publish", "publish_batch", "redrive_dead_letters", "pull", "seek_subscription", "explain", "obtain_token"),
 )
 """Operations with rules that a schema cannot tell: a cursor is one that was given out, a topic's dead letters do not
-go to itself, a payload fits its topic. What they refuse, they may refuse although it has the right shape."""
+go to itself, a payload fits its topic, headers hold no NUL. What they refuse, they may refuse although it has the
+right shape."""
 
 CONFIG = """
 hooks = "tests.api.fuzzing_hooks"

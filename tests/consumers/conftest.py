@@ -24,6 +24,9 @@ from datapunk_broker.models import Topic
 from datapunk_broker.pump import pump_for
 from tests.consumers.client import PATIENCE, Client, connected
 
+PGAPPNAME = "tests.consumers"
+"""What PostgreSQL knows the site's connections by."""
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -54,7 +57,7 @@ def start_site(*, port: int, log: Path, **environment: str) -> subprocess.Popen[
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "DATABASE_URL": database_url(), **environment},
+            env={**os.environ, "DATABASE_URL": database_url(), "PGAPPNAME": PGAPPNAME, **environment},
             stdout=out,
             stderr=out,
             start_new_session=True,

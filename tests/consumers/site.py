@@ -4,6 +4,7 @@ import os
 
 from tests.settings import *  # noqa: F403 - the same, and what browsers need
 
+SECRET_KEY_FALLBACKS = ["an earlier one"]
 ALLOWED_HOSTS = ["127.0.0.1"]
 CSRF_TRUSTED_ORIGINS = ["https://*.trusted.example"]
 ROOT_URLCONF = "tests.consumers.urls"

@@ -13,11 +13,11 @@ from tests.consumers.client import connected
 from tests.consumers.conftest import Site, make_topic, token_of
 
 
-def cookie_of(user: User) -> dict[str, str]:
+def cookie_of(user: User, *, secret: str | None = None) -> dict[str, str]:
     session = SessionStore()
     session[SESSION_KEY] = str(user.pk)
     session[BACKEND_SESSION_KEY] = "django.contrib.auth.backends.ModelBackend"
-    session[HASH_SESSION_KEY] = user.get_session_auth_hash()
+    session[HASH_SESSION_KEY] = user._get_session_auth_hash(secret=secret)  # noqa: SLF001 - as of another time
     session.create()
     return {"Cookie": f"other=1; {settings.SESSION_COOKIE_NAME}={session.session_key}"}
 
@@ -31,7 +31,7 @@ def test_a_token_in_the_hello_opens_the_conversation(site: Site, token: str) -> 
             "subscriptions": 100,
             "credit": 10_000,
             "frame_bytes": 1024 * 1024 + 64 * 1024,
-            "frames_per_second": 500.0,
+            "frames_per_second": 2000.0,
             "ping_seconds": 20.0,
         }
         client.say("ping")
@@ -84,6 +84,17 @@ def test_a_token_in_the_query_string_is_not_looked_at(site: Site, token: str) ->
 def test_whoever_says_no_hello_is_not_waited_for(site: Site) -> None:
     with connected(site.impatient) as client:
         assert client.hear("goodbye") == {"type": "goodbye", "code": 4502, "reconnect": False}
+        assert client.closed() == 4502
+
+
+def test_a_session_made_with_an_earlier_secret_key_is_known_and_left_as_it_is(site: Site) -> None:
+    user = User.objects.create_superuser("root")
+    before = cookie_of(user, secret="an earlier one")
+    with connected(site.url, additional_headers=before) as client:
+        client.hear("welcome")
+    with connected(site.url, additional_headers=before) as client:
+        client.hear("welcome")
+    with connected(site.impatient, additional_headers=cookie_of(user, secret="never used")) as client:
         assert client.closed() == 4502
 
 

@@ -4,11 +4,13 @@ import random
 import threading
 from typing import Any
 
-from django.db import connections, transaction
+import pytest
+from django.db import connection, connections, transaction
+from websockets.exceptions import ConnectionClosed
 
 from datapunk_broker import broker
 from tests.consumers.client import connected
-from tests.consumers.conftest import Site, make_topic, payloads
+from tests.consumers.conftest import PGAPPNAME, Site, make_topic, payloads
 
 EACH = 150
 WRITERS = 4
@@ -81,3 +83,31 @@ def test_a_filtered_client_sees_by_previous_that_it_misses_nothing(site: Site, t
         writer.join()
 
     assert sorted(seen) == [[1, n] for n in range(EACH)]
+
+
+@pytest.mark.postgresql
+def test_a_database_that_hangs_up_costs_nobody_a_message(site: Site, token: str, pumping: None) -> None:
+    make_topic()
+    seen, last = list[Any](), 0
+    while len(seen) < 30:
+        with connected(site.url, token) as client:
+            client.subscribe("orders", credit=100, **{"from": {"position": last}})
+            while len(seen) < 30:
+                broker.publish("orders", "message")
+                if len(seen) % 10 == 5:
+                    hang_up()
+                try:
+                    items = client.hear("messages", "caught_up").get("items", [])
+                except (AssertionError, ConnectionClosed):
+                    break  # it said that it failed, or goodbye
+                seen += [item["position"] for item in items]
+                last = max(seen, default=0)
+    assert seen == [*range(1, len(seen) + 1)]
+
+
+def hang_up() -> None:
+    """End the connections that the site's server has to the database."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s", [PGAPPNAME]
+        )

@@ -1,6 +1,9 @@
 """Streams that do not reach back, begin anew or end, and subscriptions that cannot begin."""
 
+import threading
 from typing import Any
+
+from django.db import transaction
 
 from datapunk_broker import broker
 from datapunk_broker.models import StreamEntry, StreamHead
@@ -75,6 +78,23 @@ def test_a_topic_made_anew_begins_anew_for_whoever_reads_it(client: Client) -> N
     reset = client.hear("reset")
     assert (reset["reason"], reset["oldest"], reset["head"]) == ("ahead", 1, 1)
     assert payloads(client.items(1)) == [1]
+
+
+def test_a_topic_of_the_same_name_is_another_stream_though_it_is_longer_already(client: Client) -> None:
+    make_topic()
+    publish("orders", "old")
+    client.subscribe("orders")
+    client.hear("caught_up")
+    threading.Event().wait(1.2)  # until the server has looked at what it reads
+    with transaction.atomic():
+        broker.delete_topic("orders", force=True)
+        make_topic()
+    publish("orders", 1, 2, 3)
+
+    frames = client.hear_until(lambda frame: frame["type"] == "reset")
+
+    assert (frames[-1]["reason"], frames[-1]["oldest"], frames[-1]["head"]) == ("ahead", 1, 3)
+    assert payloads(client.items(3)) == [1, 2, 3]
 
 
 def test_a_deleted_topic_ends_its_readers_and_the_socket_stays(client: Client) -> None:

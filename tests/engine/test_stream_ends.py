@@ -31,7 +31,12 @@ def test_the_heads_are_those_of_the_topics_that_stream() -> None:
     delete_topic(make_topic("gone", stream=True))
     filled(1, topic="other")
 
-    assert heads(["orders", "empty", "off", "gone", "nowhere"], using="default") == {"orders": 3, "empty": 0}
+    found = heads(["orders", "empty", "off", "gone", "nowhere"], using="default")
+
+    assert {name: head.position for name, head in found.items()} == {"orders": 3, "empty": 0}
+    assert {name: head.stream for name, head in found.items()} == {
+        name: Topic.objects.get(name=name).pk for name in ("orders", "empty")
+    }
 
 
 def test_the_ends_are_the_oldest_kept_and_the_last() -> None:
