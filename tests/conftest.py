@@ -1,7 +1,13 @@
-"""Which tests run on which database."""
+"""Which tests run on which database, and which Celery app they use."""
 
 import pytest
+from django.conf import settings
 from django.db import connection
+from redis import Redis
+
+from datapunk_broker.doorbell import doorbell
+from datapunk_broker.queues import QUEUES
+from tests.shop.celery import app
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -11,3 +17,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _celery_app() -> None:
+    """The app that was made last is everybody's, and a test of the demo project imports that one's."""
+    app.set_current()
+    app.set_default()
+
+
+@pytest.fixture
+def empty_queues() -> None:
+    """What other tests left for Celery's workers is gone."""
+    assert doorbell.wait(60)
+    with Redis.from_url(settings.REDIS_URL) as client:
+        client.delete(*QUEUES)

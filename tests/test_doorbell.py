@@ -58,9 +58,11 @@ def celery_broker_at(url: str) -> Iterator[None]:
     before = app.conf.broker_write_url
     app.conf.update(broker_write_url=url)
     tasks.forget_connections()
-    yield
-    app.conf.update(broker_write_url=before)
-    tasks.forget_connections()
+    try:
+        yield
+    finally:
+        app.conf.update(broker_write_url=before)
+        tasks.forget_connections()
 
 
 @contextmanager

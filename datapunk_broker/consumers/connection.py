@@ -12,7 +12,7 @@ from datapunk_broker.consumers.conversation import Conversation
 from datapunk_broker.consumers.hub import Hub
 from datapunk_broker.consumers.identity import Identity, by_session, by_token, session_key_of
 from datapunk_broker.consumers.limits import HELLO_BYTES, Bucket, Limits
-from datapunk_broker.consumers.line import LeaveError, Line, Send
+from datapunk_broker.consumers.line import CLOSING, LeaveError, Line, Send
 from datapunk_broker.consumers.origin import is_allowed
 from datapunk_broker.consumers.threads import in_database
 from datapunk_broker.frames import SUBPROTOCOL, CloseCode, FrameInvalidError
@@ -51,14 +51,17 @@ class Connection:
         chosen = SUBPROTOCOL if SUBPROTOCOL in offered else None
         await self._send({"type": "websocket.accept", "subprotocol": chosen})
         self.hub.enter(self)
-        patience = self.limits.slow_seconds
         try:
             leave = await self._until_someone_leaves(offered)
             if leave is not None:
-                await self.line.close(leave, patience if leave.code == CloseCode.TOO_SLOW else min(patience, 5.0))
+                await self.line.close(leave, self._patience(leave))
         finally:
             self.hub.exit(self)
             self._left.set()
+
+    def _patience(self, leave: LeaveError) -> float:
+        # Who was too slow to take a frame needs time to take what is before the goodbye.
+        return max(CLOSING, self.limits.slow_seconds) if leave.code == CloseCode.TOO_SLOW else CLOSING
 
     async def leave(self) -> None:
         """Say goodbye because the server ends; returns when that is done."""

@@ -69,7 +69,7 @@ class Line:
         """Return the seconds that the frame on its way has not been taken."""
         return 0.0 if self._since is None else asyncio.get_running_loop().time() - self._since
 
-    async def close(self, leave: LeaveError, patience: float = CLOSING) -> None:
+    async def close(self, leave: LeaveError, patience: float) -> None:
         """Send what is left to say, a goodbye and the close; what the client does not take by then is not sent."""
         try:
             async with asyncio.timeout(patience):

@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Exists, OuterRef, Subquery
+from django.db.models import Count, Exists, OuterRef, Subquery, Value
+from django.db.models.functions import Now
 
 from datapunk_broker import signals
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig, get_config
@@ -27,6 +29,12 @@ from datapunk_broker.models import Binding, Delivery, Message, Subscription, Top
 
 REROUTING = {"bindings", "ordering", "transport"}
 """Options of a subscription that publishers compile into their routes."""
+
+
+RESTAMP_BATCH = 5_000
+
+RESTAMP_FOR = timedelta(minutes=1)
+"""For how long after a change of ``ordering`` the sweep looks for what was being published or settled meanwhile."""
 
 
 def lock_topic(name: str, *, using: str) -> Topic:
@@ -124,6 +132,7 @@ def change_subscription(row: Subscription, wanted: SubscriptionConfig, *, using:
         Binding.objects.using(using).bulk_create(binding_rows(row, wanted))
         row.refresh_from_db(using=using, fields=["bindings"])
     if "ordering" in changed:
+        Subscription.objects.using(using).filter(pk=row.pk).update(restamp_until=Now() + RESTAMP_FOR)
         restamp(row, using=using)
     return changed
 
@@ -138,14 +147,20 @@ def _save(row: Topic | Subscription, changes: Mapping[str, Any], using: str) -> 
 def restamp(subscription: Subscription, *, using: str) -> int:
     """Give a subscription's live deliveries the ordering key they should have; return how many had another.
 
-    A publisher that routed before the change and commits after it brings in more: it can be called again.
+    In the caller's transaction. One that is being settled right now is left out, and a publisher that routed before
+    a change and commits after it brings in more: the sweep does it again.
     """
     live = Delivery.objects.using(using).of(subscription.pk)
-    if not subscription.ordering:
-        return live.exclude(ordering_key=None).update(ordering_key=None)
-    messages = Message.objects.using(using).filter(pk=OuterRef("message_id"), ordering_key__isnull=False)
-    unstamped = live.filter(Exists(messages), ordering_key=None)
-    return unstamped.update(ordering_key=Subquery(messages.values("ordering_key")))
+    if subscription.ordering:
+        messages = Message.objects.using(using).filter(pk=OuterRef("message_id"), ordering_key__isnull=False)
+        wrong, key = live.filter(Exists(messages), ordering_key=None), Subquery(messages.values("ordering_key"))
+    else:
+        wrong, key = live.exclude(ordering_key=None), Value(None)
+    total = 0
+    # Whoever settles locks in an order of its own, so this never waits for a row that another holds.
+    while found := list(wrong.order_by("pk").locked(skip=True).values_list("pk", flat=True)[:RESTAMP_BATCH]):
+        total += live.filter(pk__in=found).update(ordering_key=key)
+    return total
 
 
 def announce(topics: Iterable[str], *, sender: object, using: str) -> None:

@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from datapunk_broker import signals
 from datapunk_broker.engine.bury import End, bury
 from datapunk_broker.engine.fold import fold
+from datapunk_broker.engine.keeping import restamp
 from datapunk_broker.engine.kinds import ANY, BY_AGE, with_ready
 from datapunk_broker.engine.limits import hold_limits
 from datapunk_broker.engine.roster import Subscriber, subscribers
@@ -43,6 +44,7 @@ class Swept:
 def sweep(*, using: str) -> Swept:
     """Go round once. Several may sweep at a time: each takes rows that no other has."""
     began = time.monotonic()
+    _restamp(using)
     swept = Swept(
         purged=_in_batches(_purge, using),  # first, so that no subscription that is gone has a dead letter
         due=sweep_due(using=using),
@@ -173,6 +175,12 @@ def _purge(using: str) -> int:
         ids = list(deliveries.filter(pk__in=found).locked(skip=True).values_list("pk", flat=True))
         deliveries.filter(pk__in=ids).delete()
     return len(ids)
+
+
+def _restamp(using: str) -> None:
+    for subscription in Subscription.objects.using(using).live().filter(restamp_until__gt=Now()):
+        with transaction.atomic(using=using):
+            restamp(subscription, using=using)
 
 
 def _stalled(using: str) -> frozenset[str]:

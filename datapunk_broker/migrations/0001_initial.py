@@ -76,6 +76,7 @@ class Migration(migrations.Migration):
                 ('breaker_state', models.CharField(choices=[('closed', 'closed'), ('open', 'open'), ('half_open', 'half open')], default='closed', editable=False, max_length=24)),
                 ('breaker_failures', models.PositiveIntegerField(default=0, editable=False)),
                 ('breaker_until', models.DateTimeField(editable=False, null=True)),
+                ('restamp_until', models.DateTimeField(editable=False, null=True)),
                 ('declared', models.JSONField(editable=False, null=True)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),

@@ -33,7 +33,10 @@ class SubscriptionQuerySet(ClockedQuerySet["Subscription"]):
 
 
 class Subscription(Clocked):
-    """One subscription; a NULL option takes the topic's, then the settings' default. Durations are seconds."""
+    """One subscription; a NULL option takes the topic's, then the settings' default. Durations are seconds.
+
+    restamp_until: since ``ordering`` was switched, the sweep looks until then for deliveries that missed it.
+    """
 
     topic = models.ForeignKey(Topic, on_delete=models.PROTECT, related_name="subscriptions")
     name = models.CharField(max_length=207)
@@ -62,6 +65,7 @@ class Subscription(Clocked):
     breaker_state = choice(BreakerState, default=BreakerState.CLOSED, editable=False)
     breaker_failures = models.PositiveIntegerField(default=0, editable=False)
     breaker_until = models.DateTimeField(null=True, editable=False)
+    restamp_until = models.DateTimeField(null=True, editable=False)
     declared = models.JSONField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

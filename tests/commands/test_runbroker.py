@@ -45,7 +45,7 @@ def embedded(empty: Path, tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def servers() -> Iterator[dict[str, str]]:
+def servers(empty_queues: None) -> Iterator[dict[str, str]]:
     """What the environment says for a new database on the servers of this test run."""
     with psycopg.connect(url_of("postgres"), autocommit=True) as server:
         server.execute("DROP DATABASE IF EXISTS runbroker_of_this_test")

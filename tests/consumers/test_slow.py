@@ -72,10 +72,11 @@ def test_what_a_client_asks_is_done_although_it_takes_nothing_at_the_moment(
 
 def test_a_client_that_takes_nothing_for_too_long_is_closed(site: Site, token: str) -> None:
     make_topic()
-    publish("orders", *(["x" * 100_000] * 100))
+    publish("orders", *(["x" * 500_000] * 30))  # more than the systems' buffers take
     with narrow(site.impatient, token) as client:
         client.subscribe("orders", credit=50, **{"from": "earliest"})
         threading.Event().wait(1.5)
+        client.socket.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, MIB)
         frames = client.hear_until(lambda frame: frame["type"] == "goodbye")
         assert frames[-1] == {"type": "goodbye", "code": 4008, "reconnect": True}
         assert client.closed() == 4008

@@ -81,7 +81,8 @@ class Plan:
     def indexes(self) -> set[str]:
         """What deliveries were found by; "" is no index."""
         found = {n.get("Index Name", "") for n in self.scans if n["Node Type"] != "Bitmap Heap Scan"}
-        return found | {n["Index Name"] for n in self.nodes if n["Node Type"] == "Bitmap Index Scan"}
+        bitmaps = {n["Index Name"] for n in self.nodes if n["Node Type"] == "Bitmap Index Scan"}
+        return found | {name for name in bitmaps if name.startswith(("broker_delivery", DELIVERY))}
 
     @property
     def rows_read(self) -> float:

@@ -74,12 +74,21 @@ class Delivering(Base):
     @rule()
     def serve_all(self) -> None:
         """A moment of health: whatever can be claimed is, and all of it is acked."""
+        self._claim_all()
+        self.ack(picks=None)
+
+    @rule()
+    def hand_over(self) -> None:
+        """All goes back and to other workers; the former ones do not know it."""
+        self.release(picks=None)
+        self._claim_all()
+
+    def _claim_all(self) -> None:
         self.claim(share=100, limit=1000)
         for at in range(len(self.model.listed())):
             self.claim_guarded(index=at, share=100, after="", suspects_first=False)
             self.claim_suspect(index=at)
             self.pull(index=at, share=100, suspects_first=False)
-        self.ack(picks=None)
 
     def _next(self, sub: int, share: int, after: str, *, suspects_first: bool) -> list[Pair]:
         engine_claim.SUSPECTS_SHARE = float(suspects_first)  # all or none: what is drawn decides, not chance

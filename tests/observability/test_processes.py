@@ -60,7 +60,7 @@ def _end(process: Process) -> None:
 
 
 @pytest.fixture
-def processes() -> Iterator[Processes]:
+def processes(empty_queues: None) -> Iterator[Processes]:
     with ExitStack() as stack:
         yield Processes(stack)
 
