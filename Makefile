@@ -1,6 +1,7 @@
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PYTHON := .venv/bin/python
+PARALLEL := --numprocesses auto --maxprocesses 4
 PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
@@ -15,8 +16,8 @@ demo: .venv/installed-demo ## Serve the demo on http://HOST:PORT/ (HOST=127.0.0.
 	exec $(PYTHON) manage.py demo --host '$(HOST)' --port '$(PORT)'
 
 test: .venv/installed-test ## Run the tests on PostgreSQL, then on SQLite (ARGS='-k name' is for pytest)
-	$(PYTHON) -m pytest $(ARGS)
-	TEST_DATABASE=sqlite $(PYTHON) -m pytest $(ARGS)
+	$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
+	TEST_DATABASE=sqlite $(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
 check: .venv/installed-dev ## Check style, types, the direction of imports, and that no migration is missing
 	$(PYTHON) -m ruff check

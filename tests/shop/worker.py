@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -54,9 +54,19 @@ def end(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGQUIT) 
         process.send_signal(how)
     try:
         process.wait(LONGEST)
+        wait_for_children(process)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def wait_for_children(process: subprocess.Popen[bytes]) -> None:
+    """Wait until its children have ended, too: told to end at once, a worker does not wait for what they still do."""
+    deadline, pause = time.monotonic() + LONGEST, threading.Event()
+    with suppress(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            pause.wait(0.02)
 
 
 def database_url() -> str:
