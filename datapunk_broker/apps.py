@@ -1,8 +1,9 @@
-"""Wire the app into Django: no database work happens here."""
+"""Wire the app into Django, and have what is declared made whenever its tables were migrated."""
 
 from typing import Any
 
 from django.apps import AppConfig
+from django.db import connections
 from django.db.models.signals import post_migrate
 
 
@@ -28,9 +29,13 @@ class DatapunkBrokerConfig(AppConfig):
         post_migrate.connect(_sync, sender=self, dispatch_uid="datapunk_broker.sync")
 
 
-def _sync(using: str, **_: Any) -> None:
+def _sync(sender: AppConfig, using: str, **_: Any) -> None:
     from datapunk_broker import broker
     from datapunk_broker.conf import get_config
 
-    if using == get_config().database:
+    if using != get_config().database:
+        return
+    # Another app's migrations may be all that ran, and one's own may have been undone.
+    tables = {model._meta.db_table for model in sender.get_models()}
+    if tables <= set(connections[using].introspection.table_names()):
         broker.sync()

@@ -71,17 +71,17 @@ def from_setting(setting: Mapping[str, Any] | Literal[False] | None) -> BreakerP
 
 
 def after(policy: BreakerPolicy, breaker: Breaker, *, acked: int, failed: int, now: datetime) -> Breaker:
-    """Return the breaker once a batch with so many acks and failures is settled.
+    """Return the breaker once so many were acked and, after the last of these, so many failed.
 
-    The order within a batch says nothing, so one ack in it breaks the row of failures. What settles while the
-    breaker is open was claimed before it opened, and changes nothing.
+    What settles while the breaker is open was claimed before it opened, and changes nothing.
     """
     if breaker.state == BreakerState.OPEN or acked + failed == 0:
         return breaker
-    if acked:
+    is_probe = breaker.state == BreakerState.HALF_OPEN
+    if is_probe and acked:
         return CLOSED
-    failures = breaker.failures + failed
-    if breaker.state == BreakerState.HALF_OPEN or failures >= policy.failures:
+    failures = failed if acked else breaker.failures + failed
+    if is_probe or failures >= policy.failures:
         return Breaker(BreakerState.OPEN, failures, now + policy.pause)
     return Breaker(BreakerState.CLOSED, failures)
 

@@ -6,6 +6,8 @@ caller's database transaction: it commits, and rolls back, with the rows that go
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
+from reprlib import repr as short
 from typing import Any, Generic, TypeVar, Unpack
 
 from asgiref.sync import sync_to_async
@@ -14,6 +16,7 @@ from django.db.models import QuerySet
 
 from datapunk_broker.administration import Administration
 from datapunk_broker.breaker import BreakerPolicy
+from datapunk_broker.conf.options import seconds
 from datapunk_broker.engine import audit as audit_engine
 from datapunk_broker.engine import explain as explain_engine
 from datapunk_broker.engine import publish as publish_engine
@@ -23,7 +26,7 @@ from datapunk_broker.engine import seek as seek_engine
 from datapunk_broker.engine import stats as stats_engine
 from datapunk_broker.engine import topology
 from datapunk_broker.envelope import Headers, Outgoing, Receipt, Received, Settlement
-from datapunk_broker.exceptions import BatchFailures, BrokerError, Nack, Reject, RetryAfter
+from datapunk_broker.exceptions import BatchFailures, BrokerError, Nack, PayloadInvalidError, Reject, RetryAfter
 from datapunk_broker.handles import PublishOptions, SubscribeOptions, Topic, config_of
 from datapunk_broker.models import DeadLetter, Subscription
 from datapunk_broker.registry import Handler, registry
@@ -35,6 +38,8 @@ R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 Delay = timedelta | float
+
+_seconds = seconds()
 
 
 class MessageBroker(Administration, Generic[T, R]):
@@ -49,7 +54,7 @@ class MessageBroker(Administration, Generic[T, R]):
 
     def publish_many(self, topic: str, messages: Iterable[Outgoing[T]]) -> tuple[Receipt, ...]:
         """Publish many messages to one topic, all or none; their receipts in the same order."""
-        return publish_engine.publish(topic, list(messages), using=self.using)
+        return publish_engine.publish(topic, _outgoing(messages), using=self.using)
 
     async def apublish(self, topic: str, payload: T, **options: Unpack[PublishOptions]) -> Receipt:
         """Publish from asynchronous code."""
@@ -82,21 +87,23 @@ class MessageBroker(Administration, Generic[T, R]):
     def subscribe(
         self, topic: str, callback: Callable[[Received[Any]], R], name: str, **options: Unpack[SubscribeOptions]
     ) -> Subscription:
-        """Subscribe a function at run time: the row is there when this returns.
+        """Subscribe a function at run time: the row is there when this returns, and goes with the transaction.
 
         Workers in other processes import the function; one that cannot be imported serves in this process alone.
         Raises what ``create_subscription`` raises.
         """
         handler = Handler.of(callback, config := config_of(name, topic, callback, options))
+        registry.check(handler)
         with transaction.atomic(using=self.using):
-            row = topology.create_subscription(config, using=self.using)
-            registry.add(handler)
-        return row
+            # Before the row, so that the function is there when others are told of it.
+            registry.serve(handler, using=self.using)
+            return topology.create_subscription(config, using=self.using)
 
     def unsubscribe(self, name: str) -> None:
-        """Delete a subscription and what it is still owed."""
-        topology.delete_subscription(name, using=self.using)
-        registry.remove(name)
+        """Delete a subscription and what it is still owed; its function is forgotten after the commit."""
+        with transaction.atomic(using=self.using):
+            topology.delete_subscription(name, using=self.using)
+            transaction.on_commit(partial(registry.remove, name), using=self.using)
 
     def pull(self, subscription: str, max_messages: int = 100, *, payload_type: Any = Any) -> list[Received[Any]]:
         """Claim messages of a pull subscription for its ack deadline; never waits.
@@ -112,8 +119,11 @@ class MessageBroker(Administration, Generic[T, R]):
     def nack(
         self, ack_ids: Iterable[str], delay: Delay | None = None, *, subscription: str | None = None
     ) -> Settlement:
-        """Charge a failed attempt; again after ``delay``, or when the retry policy says, or a dead letter."""
-        error = Nack() if delay is None else RetryAfter(delay)
+        """Charge a failed attempt; again after ``delay``, or when the retry policy says, or a dead letter.
+
+        Raises ConfigInvalidError for a delay that is none.
+        """
+        error = Nack() if delay is None else RetryAfter(_seconds("delay", delay))
         return pull_engine.settle_pulled(ack_ids, error, subscription=subscription, using=self.using)
 
     def reject(self, ack_ids: Iterable[str], reason: str = "", *, subscription: str | None = None) -> Settlement:
@@ -121,8 +131,8 @@ class MessageBroker(Administration, Generic[T, R]):
         return pull_engine.settle_pulled(ack_ids, Reject(reason), subscription=subscription, using=self.using)
 
     def extend(self, ack_ids: Iterable[str], by: Delay, *, subscription: str | None = None) -> Settlement:
-        """Keep messages for ``by`` from now (seconds or a timedelta)."""
-        lease = by if isinstance(by, timedelta) else timedelta(seconds=by)
+        """Keep messages for ``by`` from now (seconds or a timedelta), a week at most; raises ConfigInvalidError."""
+        lease = timedelta(seconds=_seconds("by", by))
         return pull_engine.extend_pulled(ack_ids, lease, subscription=subscription, using=self.using)
 
     def redrive(
@@ -157,6 +167,14 @@ class MessageBroker(Administration, Generic[T, R]):
     def audit(self, subscription: str | None = None) -> tuple[audit_engine.AuditLine, ...]:
         """Hold what was published and matched against what became of it, subscription by subscription."""
         return audit_engine.audit(using=self.using, subscription=subscription)
+
+
+def _outgoing(messages: Iterable[Outgoing[Any]]) -> list[Outgoing[Any]]:
+    given = list(messages) if isinstance(messages, Iterable) else [messages]
+    if strangers := [message for message in given if not isinstance(message, Outgoing)]:
+        problem = f"must each be an Outgoing(payload, …), not {short(strangers[0])}"
+        raise PayloadInvalidError("messages", problem)
+    return given
 
 
 _default: MessageBroker[Any, Any] = MessageBroker()

@@ -12,6 +12,8 @@ E007  the broker's database is neither PostgreSQL nor SQLite
 E008  ``django.contrib.auth`` is not installed
 W001  PostgreSQL has no ``server_side_binding`` or no ``prepare_threshold``
 W002  SQLite has no write-ahead log, no immediate transactions or no timeout
+W003  the project has no Celery app, or none that is made when Django starts
+W004  the Celery app's workers take the broker's queues only if each is told to with ``--queues``
 ====  =====================================================================================================
 
 Their ids begin with ``datapunk_broker.``, as in ``SILENCED_SYSTEM_CHECKS = ["datapunk_broker.W001"]``.
@@ -28,7 +30,9 @@ from django.db import connections
 
 from datapunk_broker.conf import KEYS, SETTING, BrokerConfig, check_subscription, get_config, problems
 from datapunk_broker.exceptions import BrokerError, ConfigInvalidError
+from datapunk_broker.queues import QUEUES
 from datapunk_broker.registry import registry
+from datapunk_broker.tasks import pump
 
 TAG = "datapunk_broker"
 
@@ -45,11 +49,20 @@ SQLITE_HINT = (
     'Set OPTIONS to {"init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL", '
     '"transaction_mode": "IMMEDIATE", "timeout": 20}: without them writers meet "database is locked".'
 )
+CELERY_HINT = (
+    "Make one in a celery.py beside settings.py, and import it in the __init__.py there, so that whoever publishes "
+    "has it too."
+)
+QUEUES_HINT = (
+    'Set CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", *QUEUES)], and in celery.py '
+    'app.config_from_object("django.conf:settings", namespace="CELERY"). Where each worker is told its --queues, '
+    "silence this check instead."
+)
 
 
 def register() -> None:
     """Register the checks."""
-    for check in (check_settings, check_declared, check_handlers, check_database, check_auth):
+    for check in (check_settings, check_declared, check_handlers, check_database, check_auth, check_celery):
         checks.register(check, TAG)
 
 
@@ -119,6 +132,19 @@ def check_auth(**_: object) -> list[checks.CheckMessage]:
     if apps.is_installed("django.contrib.auth"):
         return []
     return [_error("E008", "The broker grants topics to users and groups: add django.contrib.auth to INSTALLED_APPS.")]
+
+
+def check_celery(**_: object) -> list[checks.CheckMessage]:
+    """Report that what is published would wake nobody (W003, W004)."""
+    app = pump.app
+    if app.main == "default":  # the one that Celery makes where there is none
+        return [_warning("W003", "The project has no Celery app: no worker is woken.", CELERY_HINT)]
+    if app.conf.task_always_eager:
+        return []
+    taken = {getattr(queue, "name", queue) for queue in app.conf.task_queues or ()}
+    lacking = ", ".join(name for name in QUEUES if name not in taken)
+    problem = f"The task_queues of the Celery app {app.main!r} lack {lacking}: its workers leave them alone."
+    return [_warning("W004", problem, QUEUES_HINT)] if lacking else []
 
 
 def _config() -> BrokerConfig | None:

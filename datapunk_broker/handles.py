@@ -47,7 +47,7 @@ class SubscribeOptions(TypedDict, total=False):
     headers: Headers | None
     bindings: Iterable[BindingConfig | Mapping[str, Any]]
     retry: RetryPolicy | None
-    mode: SubscriptionMode | Literal["individual", "batch", "streaming"]
+    mode: SubscriptionMode | Literal["individual", "batch"]
     delivery_mode: DeliveryMode | Literal["at_least_once", "at_most_once", "exactly_once"] | None
     ack_deadline: Seconds | None
     timeout: Seconds | None

@@ -1,10 +1,8 @@
 """What follows a failed attempt: another after a wait, or death, and for which reason."""
 
 import math
-import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import timedelta
 from random import Random
 from reprlib import repr as short
 
@@ -21,17 +19,11 @@ from datapunk_broker.exceptions import (
 from datapunk_broker.states import FailureReason, RetryStrategy
 
 LONGEST_RETRY_AFTER = timedelta(days=7)
-"""No handler and no endpoint puts its next attempt off for longer than this."""
+"""No handler puts its next attempt off for longer than this."""
 
 _CENTURY = 36_525 * 86_400
 _INTEGER = 2**31 - 1
 _UNREADABLE = (PayloadInvalidError, SchemaMismatchError, msgspec.DecodeError)
-_TIME = r"\d\d:\d\d:\d\d"
-_HTTP_DATE = re.compile(
-    rf"[A-Z][a-z]+, \d\d[ -][A-Z][a-z][a-z][ -](\d\d)?\d\d {_TIME} GMT"
-    rf"|[A-Z][a-z][a-z] [A-Z][a-z][a-z] [ \d]\d {_TIME} \d\d\d\d",
-    re.ASCII,
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,13 +125,11 @@ def _fibonacci(n: int, *, enough: float) -> float:
     return current
 
 
-def decide(
-    policy: RetryPolicy, *, attempt: int, error: Exception, rng: Random, at_least: timedelta = timedelta(0)
-) -> Retry | Dead:
+def decide(policy: RetryPolicy, *, attempt: int, error: Exception, rng: Random) -> Retry | Dead:
     """Say what follows attempt n (from 1), which ended with ``error``.
 
-    ``Reject`` and what can never be read die at once. ``RetryAfter`` waits its own time, not the policy's,
-    and ``at_least`` (an endpoint's Retry-After) only lengthens a wait: both up to ``LONGEST_RETRY_AFTER``.
+    ``Reject`` and what can never be read die at once. ``RetryAfter`` waits its own time, not the policy's, up to
+    ``LONGEST_RETRY_AFTER``.
     """
     reason = reason_of(error)
     if reason in (FailureReason.REJECTED, FailureReason.VALIDATION_ERROR):
@@ -147,10 +137,8 @@ def decide(
     if attempt >= policy.max_attempts:
         return Dead(FailureReason.ATTEMPTS_EXHAUSTED)
     if isinstance(error, RetryAfter):
-        wait = _bounded(error.delay)
-    else:
-        wait = timedelta(seconds=wait_after(policy, attempt, rng))
-    return Retry(max(wait, _bounded(at_least)), reason)
+        return Retry(_bounded(error.delay), reason)
+    return Retry(timedelta(seconds=wait_after(policy, attempt, rng)), reason)
 
 
 def reason_of(error: Exception) -> FailureReason:
@@ -169,24 +157,6 @@ def reason_of(error: Exception) -> FailureReason:
 def _is_pydantic(error: Exception) -> bool:
     kind = type(error)
     return kind.__name__ == "ValidationError" and kind.__module__.startswith("pydantic")
-
-
-def parse_retry_after(value: str, now: datetime) -> timedelta | None:
-    """Read an HTTP Retry-After, in seconds or as an HTTP-date; None when it is neither.
-
-    ``now`` is aware. A date gone by is 0, and nothing is longer than ``LONGEST_RETRY_AFTER``.
-    """
-    value = value.strip(" \t")
-    if value.isascii() and value.isdigit():
-        seconds = int(value.lstrip("0")[:10] or "0")  # ten digits are centuries: the others change nothing
-        return _bounded(timedelta(seconds=seconds))
-    if not _HTTP_DATE.fullmatch(value):
-        return None
-    try:
-        date = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
-        return None
-    return _bounded((date if date.tzinfo else date.replace(tzinfo=UTC)) - now)
 
 
 def _bounded(delay: timedelta) -> timedelta:

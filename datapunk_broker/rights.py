@@ -61,10 +61,13 @@ def may_see(user: Somebody, topic: str) -> bool:
 
 
 def require(user: Somebody, action: Action, topic: str) -> None:
-    """Refuse what somebody may not do: TopicNotFoundError where they may not even see, else PermissionDeniedError."""
+    """Refuse what somebody may not do.
+
+    Raises TopicNotFoundError where there is nothing to see, or nothing that they may, else PermissionDeniedError.
+    """
     if may(user, action, topic):
         return
-    if not may_see(user, topic):
+    if not may_see(user, topic) or not _live_topics().filter(name=topic).exists():
         raise TopicNotFoundError(topic)
     problem = f"You may see {topic!r}, but you have no right to {action} there."
     raise PermissionDeniedError(problem)
@@ -119,9 +122,12 @@ def _names(patterns: Iterable[str]) -> list[str]:
     names = {pattern for pattern in patterns if not _is_wild(pattern)}
     if wild:
         matcher = _matcher(wild)
-        every = Topic.objects.using(get_config().database).order_by().values_list("name", flat=True)
-        names.update(name for name in every.distinct() if matcher.match(name, {}))
+        names.update(name for name in _live_topics().values_list("name", flat=True) if matcher.match(name, {}))
     return sorted(names)
+
+
+def _live_topics() -> QuerySet[Topic]:
+    return Topic.objects.using(get_config().database).live()
 
 
 def _meets(patterns: Iterable[str], topic: str) -> bool:

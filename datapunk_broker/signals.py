@@ -53,9 +53,6 @@ appended = Event()
 publish_refused = Event()
 """A publish was refused. topic: str, as the publisher called it. code: str, the error's."""
 
-claimed = Event()
-"""Deliveries were claimed. subscription: str. topic: str. count: int."""
-
 settled = Event()
 """Deliveries ended. subscription: str. topic: str. outcome: Settled. count: int."""
 
@@ -63,7 +60,8 @@ attempt_failed = Event()
 """One attempt failed.
 
 subscription: str. topic: str. message_id: UUID. correlation_id: str | None. attempt: int, from 1.
-reason: FailureReason. error_class: str. retry_in: timedelta, or None when it was the last attempt.
+reason: FailureReason. error_class: str. where: str, file:line of the innermost frames.
+retry_in: timedelta, or None when it was the last attempt.
 """
 
 dead_lettered = Event()

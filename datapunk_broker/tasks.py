@@ -20,14 +20,17 @@ from datapunk_broker.transports.connections import mend
 
 QUEUE_OF = {Transport.HANDLER: HANDLER, Transport.WEBHOOK: WEBHOOK, Transport.STREAM: STREAM}
 
-RING_EXPIRES = 10
-"""Seconds after which a ring that no worker took is worth nothing: the sweep rings again."""
+RING_EXPIRES = 60
+"""Seconds after which a ring that no worker took is worth nothing: the sweep rings again. Clocks may differ by less."""
+
+LIVE_EXPIRES = 60
+"""Seconds after which a message that is stored nowhere is no news any more."""
 
 ONCE_MORE: dict[str, Any] = {
     "retry": True,
     "retry_policy": {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0},
 }
-"""A connection that has gone stale is opened again, and a broker that is away is not waited for."""
+"""A connection that has gone stale is opened again, and a broker that is away is not waited for. A ring may double."""
 
 REACH_WITHIN = 2
 """Seconds that Celery's broker has to answer."""
@@ -73,7 +76,7 @@ def ring(transport: str) -> None:
 
 def hand_over(wire: dict[str, Any]) -> None:
     """Give a message that is stored nowhere to a worker; raises what Celery raises when its broker is away."""
-    deliver_one.apply_async((wire,), queue=HANDLER, **ONCE_MORE)
+    deliver_one.apply_async((wire,), queue=HANDLER, retry=False, expires=LIVE_EXPIRES)
 
 
 def forget_connections() -> None:

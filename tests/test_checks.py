@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from celery import Celery
 from django.conf import settings
 from django.core import checks as django_checks
 from django.core.checks.registry import CheckRegistry
@@ -13,11 +14,14 @@ from django.db import connection, connections
 from django.db.backends.postgresql.base import DatabaseWrapper as PostgreSQL
 from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.test import override_settings
+from kombu import Queue
 
 from datapunk_broker import checks
 from datapunk_broker.conf import SubscriptionConfig
 from datapunk_broker.envelope import Received
+from datapunk_broker.queues import QUEUES
 from datapunk_broker.registry import Handler, registry
+from tests.shop.celery import app as shop
 
 GOOD_SQLITE = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL",
@@ -37,7 +41,7 @@ def bill(message: Received[Any]) -> None: ...
 def found(**broker: Any) -> list[django_checks.CheckMessage]:
     with override_settings(DATAPUNK_BROKER=broker):
         messages = [*checks.check_settings(), *checks.check_declared(), *checks.check_handlers()]
-        return [*messages, *checks.check_database(), *checks.check_auth()]
+        return [*messages, *checks.check_database(), *checks.check_auth(), *checks.check_celery()]
 
 
 def ids(**broker: Any) -> list[str]:
@@ -80,14 +84,15 @@ def test_the_checks_are_registered_under_one_tag(monkeypatch: pytest.MonkeyPatch
     own = CheckRegistry()
     monkeypatch.setattr(django_checks, "register", own.register)
     checks.register()
-    assert len(own.registered_checks) == 5
+    assert len(own.registered_checks) == 6
     assert own.tags_available() == {"datapunk_broker"}
     assert own.run_checks() == []
 
 
 def test_every_id_is_told_of_once() -> None:
     table = str(checks.__doc__)
-    assert all(table.count(f"\n{each}  ") == 1 for each in [*(f"E00{n}" for n in range(1, 9)), "W001", "W002"])
+    every = [*(f"E00{n}" for n in range(1, 9)), *(f"W00{n}" for n in range(1, 5))]
+    assert all(table.count(f"\n{each}  ") == 1 for each in every)
 
 
 def test_unknown_setting_is_named_with_what_was_meant() -> None:
@@ -215,3 +220,44 @@ def test_project_without_users_is_told_what_is_missing() -> None:
     with override_settings(INSTALLED_APPS=apps):
         [message] = checks.check_auth()
     assert message.id == "datapunk_broker.E008"
+
+
+def found_with(app: Celery) -> list[django_checks.CheckMessage]:
+    app.set_current()
+    try:
+        return checks.check_celery()
+    finally:
+        shop.set_current()
+
+
+def test_project_without_a_celery_app_is_told_to_make_one() -> None:
+    [message] = found_with(Celery("default", set_as_current=False))
+    assert (message.id, message.level) == ("datapunk_broker.W003", django_checks.WARNING)
+    assert "__init__.py" in str(message.hint)
+
+
+@pytest.mark.parametrize(
+    ("conf", "lacking"),
+    [
+        ({}, QUEUES),
+        ({"task_queues": [Queue("celery"), Queue("broker.handler")]}, QUEUES[1:]),
+        ({"task_queues": [Queue(name, routing_key=name) for name in QUEUES]}, ()),
+        ({"task_queues": {name: {"routing_key": name} for name in QUEUES}}, ()),
+        ({"task_always_eager": True}, ()),
+    ],
+)
+def test_queues_that_no_worker_takes_by_itself_are_warned_of(conf: dict[str, Any], lacking: tuple[str, ...]) -> None:
+    app = Celery("bakery", set_as_current=False)
+    app.conf.update(conf)
+    messages = found_with(app)
+    assert [message.id for message in messages] == (["datapunk_broker.W004"] if lacking else [])
+    assert all(f"'bakery' lack {', '.join(lacking)}:" in message.msg for message in messages)
+    assert all("namespace" in str(message.hint) and "--queues" in str(message.hint) for message in messages)
+
+
+def test_celery_app_that_does_not_read_djangos_settings_is_found() -> None:
+    with override_settings(CELERY_TASK_QUEUES=[Queue(name, routing_key=name) for name in QUEUES]):
+        apart, configured = (Celery("bakery", set_as_current=False) for _ in range(2))
+        configured.config_from_object("django.conf:settings", namespace="CELERY")
+        assert [message.id for message in found_with(apart)] == ["datapunk_broker.W004"]
+        assert found_with(configured) == []

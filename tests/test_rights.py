@@ -108,13 +108,17 @@ def test_a_superuser_may_everything_and_who_is_not_active_nothing() -> None:
 
 def test_what_one_may_not_see_is_not_there_and_what_one_may_not_do_is_denied() -> None:
     user = ann()
-    TopicGrant.objects.create(topic="orders", user=user, publish=True)
+    for name in ("orders", "people"):
+        broker.create_topic(TopicConfig(name))
+    for name in ("orders", "nowhere"):
+        TopicGrant.objects.create(topic=name, user=user, publish=True)
 
     rights.require(user, PUBLISH, "orders")
     with pytest.raises(PermissionDeniedError, match="orders"):
         rights.require(user, MANAGE, "orders")
-    with pytest.raises(TopicNotFoundError):
-        rights.require(user, PUBLISH, "people")
+    for name in ("people", "nowhere"):
+        with pytest.raises(TopicNotFoundError):
+            rights.require(user, MANAGE, name)
     with pytest.raises(PermissionDeniedError):
         rights.require_to_create(user, "people")
 

@@ -152,7 +152,6 @@ def test_every_event_has_a_name() -> None:
         "published",
         "published_live",
         "publish_refused",
-        "claimed",
         "claims_lost",
         "appended",
         "settled",

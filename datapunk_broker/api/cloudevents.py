@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from msgspec import Raw
 
-from datapunk_broker.api.moments import moment
+from datapunk_broker.api.moments import Moment
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.exceptions import PayloadInvalidError
 
@@ -92,8 +92,15 @@ def _check(name: str, value: Any) -> None:
 
 def _check_text(name: str, value: str) -> None:
     if name == "time":
-        moment(name, value)
+        _check_time(value)
     if name == "dataschema" and not ABSOLUTE_URI.fullmatch(value):
         raise PayloadInvalidError(name, "is no absolute URI")
     if name == "datacontenttype" and not MEDIA_TYPE.fullmatch(value):
         raise PayloadInvalidError(name, "is no media type")
+
+
+def _check_time(value: str) -> None:
+    try:
+        Moment.read(value)
+    except ValueError as error:
+        raise PayloadInvalidError("time", str(error)) from None

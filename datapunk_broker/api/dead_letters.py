@@ -14,9 +14,9 @@ from datapunk_broker import broker, rights
 from datapunk_broker.api.deliveries import said
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door, rows
-from datapunk_broker.api.fields import Moment
 from datapunk_broker.api.filters import DeadLetterFilters, filtered_letters
 from datapunk_broker.api.message_shapes import Body, body_shown
+from datapunk_broker.api.moments import Moment
 from datapunk_broker.api.pagination import Order, Page, page
 from datapunk_broker.api.reading import asked
 from datapunk_broker.models import DeadLetter

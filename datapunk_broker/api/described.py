@@ -1,6 +1,6 @@
 """Describe the API in OpenAPI: operations by the structs that they read and write, and no serializers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -8,6 +8,7 @@ from drf_spectacular.authentication import SessionScheme
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 
+from datapunk_broker.api.moments import described as described_kind
 from datapunk_broker.api.problems import MEDIA_TYPE, Problem
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -95,7 +96,7 @@ def completed(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             _add_links(described)
             _add_problems(described)
     structs = [*_shapes.values(), *_queries.values()]
-    shapes: dict[str, Any] = msgspec.json.schema_components(structs, ref_template=REFERENCE)[1]
+    shapes = _components(structs)
     for name, shape in _shapes.items():
         if either := getattr(shape, "EITHER", ()):
             shapes[name]["oneOf"] = [{"required": [one]} for one in either]
@@ -137,10 +138,13 @@ def _parameters(query: Shape | None) -> list[OpenApiParameter]:
     if query is None:
         return []
     _queries[query.__name__] = query
-    shapes: dict[str, Any]
-    _, shapes = msgspec.json.schema_components([query], ref_template=REFERENCE)
-    schema = shapes[query.__name__]
+    schema = _components([query])[query.__name__]
     return [
         OpenApiParameter(name, kind, OpenApiParameter.QUERY, required=name in schema["required"])
         for name, kind in schema["properties"].items()
     ]
+
+
+def _components(shapes: Sequence[Shape]) -> Schema:
+    """Return the schemas of structs, and of all that is in them, by name."""
+    return msgspec.json.schema_components(shapes, schema_hook=described_kind, ref_template=REFERENCE)[1]

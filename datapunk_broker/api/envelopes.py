@@ -1,18 +1,27 @@
 """Read a message out of JSON, its payload byte for byte as it came."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any, Protocol, TypeVar
 
 from msgspec import Meta, Raw, Struct
 
 from datapunk_broker.api.fields import KeyText, Object, Seconds, ShortText
-from datapunk_broker.api.reading import read_json
+from datapunk_broker.api.reading import LONE_SURROGATE, has_lone_surrogate, read_json
 from datapunk_broker.api.written import items_of, members_of, valid
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.exceptions import PayloadInvalidError
 from datapunk_broker.payload.judging import pair_surrogates
 
 LARGEST_BATCH = 1_000
+
+
+class WithPayload(Protocol):
+    """What has a payload, byte for byte."""
+
+    payload: Any
+
+
+P = TypeVar("P", bound=WithPayload)
 
 
 class Envelope(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -48,13 +57,13 @@ class Batch(Struct, kw_only=True, forbid_unknown_fields=True):
     messages: Annotated[list[Envelope], Meta(max_length=LARGEST_BATCH)]
 
 
-def read_envelope(body: bytes) -> Envelope:
-    """Return the one message of a body; raises PayloadInvalidError."""
+def read_with_payload(body: bytes, shape: type[P]) -> P:
+    """Return JSON as this shape, which has a payload; raises PayloadInvalidError."""
     paired = pair_surrogates(body)
-    envelope: Envelope = read_json(paired, Envelope)
+    given: P = read_json(paired, shape)
     if paired != body:
-        _restore(envelope, valid(body))
-    return envelope
+        _restore(given, valid(body))
+    return given
 
 
 def read_batch(body: bytes) -> list[Envelope]:
@@ -67,10 +76,11 @@ def read_batch(body: bytes) -> list[Envelope]:
     return messages
 
 
-def _restore(envelope: Envelope, written: str) -> None:
+def _restore(given: WithPayload, written: str) -> None:
     """Give a payload back the lone surrogates that the decoder does not take; elsewhere they are refused."""
     members = members_of(written)
-    envelope.payload = Raw(members.pop("payload").encode())
+    if (payload := members.pop("payload", None)) is not None:
+        given.payload = Raw(payload.encode())
     for name, value in members.items():
-        if pair_surrogates(value.encode()) != value.encode():
-            raise PayloadInvalidError(name, "has a lone surrogate, which cannot be kept")
+        if has_lone_surrogate(value.encode()):
+            raise PayloadInvalidError(name, LONE_SURROGATE)

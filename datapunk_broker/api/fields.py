@@ -1,6 +1,5 @@
 """The kinds of values that requests are made of, with the bounds that the schema tells."""
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -22,7 +21,6 @@ SomeSeconds = Annotated[float, Meta(gt=0, le=CENTURY.total_seconds())]
 Count = Annotated[int, Meta(ge=0, le=LARGEST)]
 SomeCount = Annotated[int, Meta(ge=1, le=LARGEST)]
 Position = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Moment = Annotated[datetime, Meta(tz=True)]
 Object = dict[str, Any]
 
 

@@ -7,9 +7,10 @@ import msgspec
 from django.db import connections
 from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KeyTransform
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from datapunk_broker.api.fields import Moment, Name, ShortText, Text
+from datapunk_broker.api.fields import Name, ShortText, Text
+from datapunk_broker.api.moments import Moment
 from datapunk_broker.api.pagination import Paged
 from datapunk_broker.models import DeadLetter, Message
 from datapunk_broker.states import FailureReason
@@ -38,6 +39,16 @@ class DeadLetterFilters(Paged, kw_only=True):
     until: Moment | UnsetType = UNSET
 
 
+class Which(Struct, kw_only=True, forbid_unknown_fields=True):
+    """Dead letters, by what must all hold of them; none of it means every one."""
+
+    topic: Name | UnsetType = UNSET
+    subscription: Name | UnsetType = UNSET
+    reason: FailureReason | UnsetType = UNSET
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+
+
 def filtered_messages(messages: QuerySet[Message], asked: MessageFilters) -> QuerySet[Message]:
     """Return those of the messages that are asked for."""
     if asked.routing_key is not UNSET:
@@ -47,7 +58,7 @@ def filtered_messages(messages: QuerySet[Message], asked: MessageFilters) -> Que
     return _between(messages, "published_at", asked.since, asked.until)
 
 
-def filtered_letters(letters: QuerySet[DeadLetter], asked: DeadLetterFilters) -> QuerySet[DeadLetter]:
+def filtered_letters(letters: QuerySet[DeadLetter], asked: DeadLetterFilters | Which) -> QuerySet[DeadLetter]:
     """Return those of the dead letters that are asked for."""
     wanted = {"topic__name": asked.topic, "subscription__name": asked.subscription, "reason": asked.reason}
     letters = letters.filter(**{name: value for name, value in wanted.items() if value is not UNSET})

@@ -22,8 +22,8 @@ class Missing(Door):
         if request.method not in ("GET", "HEAD"):
             raise NotFound("Addresses end with a slash, and this one does not.")
 
-    def get(self, request: Request, path: str) -> HttpResponseBase:
-        return HttpResponsePermanentRedirect(f"{request.path}/")
+    def get(self, request: Request) -> HttpResponseBase:
+        return HttpResponsePermanentRedirect(request.get_full_path(force_append_slash=True))
 
 
 def _is_there(path: str) -> bool:

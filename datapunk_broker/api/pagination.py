@@ -11,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
+from datapunk_broker.api.moments import made
 from datapunk_broker.exceptions import PayloadInvalidError
 
 M = TypeVar("M", bound=Model)
@@ -64,7 +65,8 @@ def page(request: Request, rows: QuerySet[M], order: Order, paged: Paged, show: 
     if backwards:
         found.reverse()
     ahead, behind = (True, more) if backwards else (more, bool(after))
-    first, last = (_values(found[0], order), _values(found[-1], order)) if found else (after, after)
+    # From an empty page, the list's own end leads back: the row that the cursor names may be there still.
+    first, last = (_values(found[0], order), _values(found[-1], order)) if found else ([], [])
     return {
         "results": [show(row) for row in found],
         "next": _address(request, last, backwards=False) if ahead else None,
@@ -77,16 +79,17 @@ def _values(row: Model, order: Order) -> list[Any]:
 
 
 def _address(request: Request, values: Sequence[Any], *, backwards: bool) -> str:
-    cursor = urlsafe_b64encode(msgspec.json.encode([backwards, *values])).decode().rstrip("=")
+    cursor = urlsafe_b64encode(msgspec.json.encode([backwards, values])).decode().rstrip("=")
     return str(replace_query_param(request.build_absolute_uri(), "cursor", cursor))
 
 
-def _read(cursor: str | UnsetType, order: Order) -> tuple[bool, list[Any]]:
+def _read(cursor: str | UnsetType, order: Order) -> tuple[bool, Sequence[Any]]:
     if cursor is UNSET:
-        return False, []
+        return False, ()
+    kinds: Any = tuple[tuple(order.columns.values())]  # type: ignore[misc]
     try:
         text = urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4))
-        backwards, *values = msgspec.json.decode(text, type=tuple[(bool, *order.columns.values())])  # type: ignore[misc]
+        backwards, values = msgspec.json.decode(text, type=tuple[bool, list[Any]])
+        return backwards, values and msgspec.convert(values, kinds, dec_hook=made)
     except (ValueError, RecursionError):
         raise PayloadInvalidError("cursor", "is none that this list gave out") from None
-    return backwards, values

@@ -17,7 +17,7 @@ from datapunk_broker.api import cloudevents_http
 from datapunk_broker.api.cloudevents_schema import EVENT, EVENTS
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door
-from datapunk_broker.api.envelopes import LARGEST_BATCH, Batch, Envelope, read_batch, read_envelope
+from datapunk_broker.api.envelopes import LARGEST_BATCH, Batch, Envelope, read_batch, read_with_payload
 from datapunk_broker.api.reading import body_of, media_type_of
 from datapunk_broker.conf import get_config
 from datapunk_broker.envelope import Outgoing, Receipt
@@ -99,7 +99,7 @@ def _incoming(request: Request) -> Incoming:
     if cloudevents_http.has_event_headers(request.META):
         return Incoming([cloudevents_http.binary(request.META, body_of(request)).outgoing()], are_events=True)
     _check_format(kind, "application/json")
-    return Incoming([read_envelope(body_of(request)).outgoing(_idempotency_key(request))])
+    return Incoming([read_with_payload(body_of(request), Envelope).outgoing(_idempotency_key(request))])
 
 
 def _incoming_batch(request: Request) -> Incoming:

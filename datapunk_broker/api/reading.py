@@ -1,5 +1,6 @@
 """Read what a request carries: within bounds, and strictly by the shape that is asked for."""
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import msgspec
@@ -7,9 +8,10 @@ from rest_framework.exceptions import APIException, UnsupportedMediaType
 from rest_framework.request import Request
 
 from datapunk_broker.api.fields import refused
-from datapunk_broker.api.moments import asked_moment
+from datapunk_broker.api.moments import made, made_of_query
 from datapunk_broker.conf.options import suggestion
 from datapunk_broker.exceptions import PayloadInvalidError
+from datapunk_broker.payload.judging import pair_surrogates
 
 S = TypeVar("S", bound=msgspec.Struct)
 
@@ -21,11 +23,12 @@ CHUNK = 64 * 1024
 FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 """What Django itself would parse on the way in."""
 
-MOMENTS, LISTS = ("since", "until"), ("header",)
-"""Parameters that msgspec would read too leniently, and those that may be given more than once."""
+LISTS = ("header",)
+"""Parameters that may be given more than once."""
 
 NOT_UTF_8 = "is not text in UTF-8"
 TOO_DEEP = "nests too deep"
+LONE_SURROGATE = "has a lone surrogate, which cannot be kept"
 
 
 class BodyTooLargeError(APIException):
@@ -63,24 +66,10 @@ def body_of(request: Request) -> bytes:
     return b"".join(chunks)
 
 
-def parsed(request: Request, shape: type[S]) -> S:
-    """Return the body of a request, which must be JSON of this shape.
-
-    Raises PayloadInvalidError, UnsupportedMediaType or BodyTooLargeError.
-    """
-    if media_type_of(request) != "application/json":
-        raise UnsupportedMediaType(media_type_of(request) or "nothing", "Send the body as application/json.")
-    given: S = read_json(body_of(request), shape)
-    either = getattr(shape, "EITHER", ())
-    if either and sum(getattr(given, name) is not msgspec.UNSET for name in either) != 1:
-        raise PayloadInvalidError("body", f"has either {' or '.join(either)}")
-    return given
-
-
 def read_json(body: bytes, shape: Any, what: str = "body") -> Any:
     """Return JSON as this shape; an error names ``what`` (PayloadInvalidError)."""
     try:
-        return msgspec.json.decode(body, type=shape)
+        return msgspec.json.decode(body, type=shape, dec_hook=made)
     except msgspec.ValidationError as error:
         raise refused(error, what) from None
     except UnicodeDecodeError:
@@ -88,7 +77,27 @@ def read_json(body: bytes, shape: Any, what: str = "body") -> Any:
     except RecursionError:
         raise PayloadInvalidError(what, TOO_DEEP) from None
     except ValueError as error:
-        raise PayloadInvalidError(what, f"is not JSON: {error}") from None
+        problem = LONE_SURROGATE if has_lone_surrogate(body) else f"is not JSON: {error}"
+        raise PayloadInvalidError(what, problem) from None
+
+
+def has_lone_surrogate(body: bytes) -> bool:
+    """Return whether half of a character is escaped in JSON, which no database keeps as text."""
+    return pair_surrogates(body) != body
+
+
+def parsed(request: Request, shape: type[S], read: Callable[[bytes, type[S]], S] = read_json) -> S:
+    """Return the body of a request, which must be JSON of this shape.
+
+    Raises PayloadInvalidError, UnsupportedMediaType or BodyTooLargeError.
+    """
+    if media_type_of(request) != "application/json":
+        raise UnsupportedMediaType(media_type_of(request) or "nothing", "Send the body as application/json.")
+    given = read(body_of(request), shape)
+    either = getattr(shape, "EITHER", ())
+    if either and sum(getattr(given, name) is not msgspec.UNSET for name in either) != 1:
+        raise PayloadInvalidError("body", f"has either {' or '.join(either)}")
+    return given
 
 
 def asked(request: Request, shape: type[S]) -> S:
@@ -102,9 +111,7 @@ def asked(request: Request, shape: type[S]) -> S:
         if name not in kinds:
             raise PayloadInvalidError(name, f"is no parameter here. {suggestion(name, kinds)}".rstrip())
         given[name] = values if name in LISTS else values[-1]
-        if name in MOMENTS:
-            given[name] = asked_moment(name, values[-1])
     try:
-        return msgspec.convert(given, shape, strict=False)
+        return msgspec.convert(given, shape, strict=False, dec_hook=made_of_query)
     except msgspec.ValidationError as error:
         raise refused(error, "query") from None

@@ -1,7 +1,7 @@
 """Deliver dead letters again: those that are named, or those that a filter describes."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, cast
+from typing import Annotated, ClassVar
 from uuid import UUID
 
 from django.db.models import QuerySet
@@ -13,24 +13,13 @@ from datapunk_broker import broker, rights
 from datapunk_broker.api.dead_letters import Id, kept
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door
-from datapunk_broker.api.fields import Moment, Name
-from datapunk_broker.api.filters import DeadLetterFilters, filtered_letters
+from datapunk_broker.api.envelopes import read_with_payload
+from datapunk_broker.api.filters import Which, filtered_letters
 from datapunk_broker.api.reading import parsed
 from datapunk_broker.api.subscriptions import subscription_for
 from datapunk_broker.api.topics import topic_for
 from datapunk_broker.models import DeadLetter
 from datapunk_broker.rights import Action, Somebody
-from datapunk_broker.states import FailureReason
-
-
-class Which(Struct, kw_only=True, forbid_unknown_fields=True):
-    """Dead letters, by what must all hold of them; none of it means every one."""
-
-    topic: Name | UnsetType = UNSET
-    subscription: Name | UnsetType = UNSET
-    reason: FailureReason | UnsetType = UNSET
-    since: Moment | UnsetType = UNSET
-    until: Moment | UnsetType = UNSET
 
 
 class Redrive(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -66,7 +55,7 @@ class RedriveThem(Door):
     )
     def post(self, request: Request) -> Response:
         """Deliver dead letters again, as they were or with another payload."""
-        given = parsed(request, Redrive)
+        given = parsed(request, Redrive, read_with_payload)
         letters, unknown = _chosen(request.user, given)
         payload = None if given.payload is UNSET else given.payload
         done = broker.redrive(letters, payload, dry_run=given.dry_run, rate=given.rate)
@@ -93,4 +82,4 @@ def _described(user: Somebody, which: Which) -> QuerySet[DeadLetter]:
         topic_for(user, Action.MANAGE, which.topic)
     if which.subscription is not UNSET:
         subscription_for(user, Action.MANAGE, which.subscription)
-    return filtered_letters(kept(user, Action.MANAGE), cast("DeadLetterFilters", which))
+    return filtered_letters(kept(user, Action.MANAGE), which)

@@ -13,7 +13,8 @@ from rest_framework.response import Response
 from datapunk_broker import broker, rights
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door
-from datapunk_broker.api.fields import Moment, Name, Position, plain
+from datapunk_broker.api.fields import Name, Position, plain
+from datapunk_broker.api.moments import Moment
 from datapunk_broker.api.pagination import Order, Page, Paged, page
 from datapunk_broker.api.reading import asked, parsed
 from datapunk_broker.api.subscription_shapes import (

@@ -74,5 +74,5 @@ urlpatterns: list[Any] = [
     path("token/", ObtainToken.as_view()),
     path("schema/", SchemaDocument.as_view(), name="schema"),
     path("docs/", Documentation.as_view()),
-    re_path(r"^(?P<path>.*)$", Missing.as_view()),
+    re_path("", Missing.as_view()),
 ]

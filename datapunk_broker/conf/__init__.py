@@ -2,6 +2,7 @@
 
 from datapunk_broker.conf.declarations import BindingConfig, SubscriptionConfig, TopicConfig
 from datapunk_broker.conf.problems import Problem, problems
+from datapunk_broker.conf.readers import is_name
 from datapunk_broker.conf.rules import check_lease, check_subscription, check_topic
 from datapunk_broker.conf.settings import KEYS, SETTING, BrokerConfig, get_config
 
@@ -17,5 +18,6 @@ __all__ = (
     "check_subscription",
     "check_topic",
     "get_config",
+    "is_name",
     "problems",
 )

@@ -37,12 +37,17 @@ NUL = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 """NUL as JSON writes it; not a backslash that happens to stand before the same letters."""
 
 
+def is_name(value: object) -> bool:
+    """Return whether a topic or subscription may be called so."""
+    return isinstance(value, str) and NAME.fullmatch(value) is not None
+
+
 def name(field: str, value: Any) -> str:
     """Read the name of a topic or subscription."""
-    if not isinstance(value, str) or not NAME.fullmatch(value):
+    if not is_name(value):
         problem = f"must be 1 to 200 letters, digits, dots, underscores or hyphens, not {short(value)}"
         raise ConfigInvalidError(field, problem)
-    return value
+    return str(value)
 
 
 def rate(field: str, value: Any) -> str:

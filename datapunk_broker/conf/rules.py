@@ -38,7 +38,7 @@ def check_subscription(
     _check_transport(subscription)
     _check_delivery_mode(subscription, config, topic)
     _check_lease(subscription, config)
-    _check_batches(subscription)
+    _check_mode(subscription)
     for binding in subscription.bindings:
         _check_binding(binding, (topic.type or config.topic_type) if topic else None)
     if topic is not None and not (config.enable_persistence if topic.persistent is None else topic.persistent):
@@ -89,7 +89,13 @@ def _check_lease(subscription: SubscriptionConfig, config: BrokerConfig) -> None
     )
 
 
-def _check_batches(subscription: SubscriptionConfig) -> None:
+def _check_mode(subscription: SubscriptionConfig) -> None:
+    if subscription.mode is SubscriptionMode.STREAMING:
+        problem = (
+            "streaming is not in this release: a flow of messages with credit is what the topic's stream gives "
+            "to WebSocket and SSE readers (stream=True). Use individual or batch here."
+        )
+        raise ConfigInvalidError("mode", problem)
     is_batch = subscription.mode is SubscriptionMode.BATCH
     if is_batch and subscription.transport is Transport.WEBHOOK:
         raise ConfigInvalidError("mode", "batch is not for webhooks: a request carries the bytes of one message")

@@ -20,14 +20,19 @@ def publish(user: Somebody, wish: frames.Publish, allowed: set[str]) -> Receipt:
     if wish.topic not in allowed:
         require(user, Action.PUBLISH, wish.topic)
         allowed.add(wish.topic)
-    options: dict[str, Any] = {
-        name: getattr(wish, name)
-        for name in (
-            *("routing_key", "headers", "priority", "ordering_key", "idempotency_key", "correlation_id", "reply_to"),
-        )
-    }
-    durations: dict[str, Any] = {name: _duration(getattr(wish, name)) for name in ("delay", "ttl")}
-    return broker.publish(wish.topic, wish.payload, **options, **durations)
+    return broker.publish(
+        wish.topic,
+        wish.payload,
+        routing_key=wish.routing_key,
+        headers=wish.headers,
+        priority=wish.priority,
+        ordering_key=wish.ordering_key,
+        idempotency_key=wish.idempotency_key,
+        delay=_duration(wish.delay),
+        ttl=_duration(wish.ttl),
+        correlation_id=wish.correlation_id,
+        reply_to=wish.reply_to,
+    )
 
 
 def settle(subscription: str, wish: Settling) -> None:

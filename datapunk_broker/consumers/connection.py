@@ -22,7 +22,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 INTERNAL_ERROR = 1011
 
-SILENT_PINGS = 3
+SILENT_PINGS = 4
+"""That a client may leave out; a browser lets a hidden page ping once a minute."""
 
 log = get_logger("consumers")
 

@@ -65,11 +65,16 @@ class Conversation:
 
     async def reauthorise(self) -> None:
         """End what the client may not read any more, and with it the connection."""
-        identity = await in_database(self.identity.again)
+        before = self.identity
+        identity = await in_database(before.again)
+        if self.identity is not before:
+            return  # it said who it is meanwhile
         if identity is None:
             raise LeaveError(CloseCode.RIGHTS_CHANGED)
-        self.identity = identity
-        self._may_publish.clear()
+        await self._become(identity)
+
+    async def _become(self, identity: Identity) -> None:
+        self.identity, self._may_publish = identity, set()
         topics = {reader.topic for reader, _ in self.readers.values() if reader.topic is not None}
         lost = await in_database(_refused, identity.user, topics)
         sids = [sid for sid, (reader, _) in self.readers.items() if reader.topic in lost]
@@ -85,8 +90,7 @@ class Conversation:
         identity = await in_database(by_token, frame.token)
         if identity is None:
             raise LeaveError(CloseCode.BAD_TOKEN)
-        self.identity = identity
-        await self.reauthorise()
+        await self._become(identity)
 
     async def _on_ping(self, _: frames.Ping) -> None:
         await self.line.reply(frames.Pong())

@@ -19,7 +19,6 @@ READ = 500
 SIFTED_BYTES = 4 * FRAME_BYTES
 """Bytes read in one go by whoever wants only some of the messages."""
 
-
 NOT_YET = 0.1
 """Seconds until the database is asked again for what it is said to have."""
 
@@ -121,8 +120,9 @@ class Cursor:
         return frames.place(item.position, self.previous, item.text)
 
     async def _begin_anew(self) -> Break:
-        self.generation = self.feed.generation
+        generation = self.feed.generation
         ends = await in_database(broker.stream_ends, self.feed.topic)
+        self.generation = generation  # not before: a look that is cut short is begun anew
         return self._break("ahead", ends.oldest, ends.head)
 
     def _break(self, reason: Literal["pruned", "ahead", "dropped"], oldest: int, head: int) -> Break:

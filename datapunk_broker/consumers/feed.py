@@ -108,8 +108,14 @@ class Feed:
                 self.fail(error)
             except Error as error:
                 log.warning("A stream could not be read; again soon.", topic=self.topic, error=str(error))
-                await asyncio.sleep(AGAIN)
-                self._grown.set()
+                await self._try_again()
+            except Exception:
+                log.exception("A stream could not be read; again soon.", topic=self.topic)
+                await self._try_again()
+
+    async def _try_again(self) -> None:
+        await asyncio.sleep(AGAIN)
+        self._grown.set()
 
     async def _catch_up(self) -> None:
         while self.known > self.head:

@@ -12,6 +12,9 @@ from datapunk_broker.states import Transport
 AGAIN = 1.0
 """Seconds from one look at the channel layer to the next while it fails."""
 
+REJOIN_EVERY = 3_600.0
+"""Seconds after which groups are joined again: some channel layers forget their members after a day."""
+
 log = get_logger("hints")
 
 
@@ -91,13 +94,13 @@ class Hearing:
 
     async def _hear(self, layer: Any) -> None:
         channel = await layer.new_channel()
-        joined: set[str] = set()
+        joined: dict[str, float] = {}
         hearing = asyncio.ensure_future(layer.receive(channel))
         try:
             while self._wanted:
                 await self._join(layer, channel, joined)
                 changed = asyncio.ensure_future(self._changed.wait())
-                await asyncio.wait({hearing, changed}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({hearing, changed}, timeout=REJOIN_EVERY, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
                 if hearing.done():
                     self._pass_on(hearing.result())
@@ -107,17 +110,18 @@ class Hearing:
             leaving = (layer.group_discard(group_of(topic), channel) for topic in joined)
             await asyncio.gather(hearing, *leaving, return_exceptions=True)
 
-    async def _join(self, layer: Any, channel: str, joined: set[str]) -> None:
+    async def _join(self, layer: Any, channel: str, joined: dict[str, float]) -> None:
         self._changed.clear()
-        new = self._wanted - joined
-        for topic in new:
+        now = self._loop.time()
+        due = [topic for topic in self._wanted if topic not in joined or now - joined[topic] >= REJOIN_EVERY]
+        for topic in due:
             await layer.group_add(group_of(topic), channel)
-            joined.add(topic)
-        if new:
+            joined[topic] = now
+        if due:
             self._listener.missed()
-        for topic in joined - self._wanted:
+        for topic in joined.keys() - self._wanted:
             await layer.group_discard(group_of(topic), channel)
-            joined.discard(topic)
+            del joined[topic]
 
     def _pass_on(self, message: Mapping[str, Any]) -> None:
         topic = message["topic"]

@@ -21,7 +21,7 @@ class Limits:
 
     credit: messages a subscription may be granted beyond those it was sent. frame_bytes: of a frame from the
     client, by default what the largest message needs. frames_burst: may come at once, frames_per_second after that.
-    ping_seconds: a client that pings and then is silent for three times as long is gone.
+    ping_seconds: a client that pings and then is silent for four times as long is gone.
     slow_seconds: how long one frame may wait to be taken. reauthorise_seconds: rights are looked at so often.
     """
 

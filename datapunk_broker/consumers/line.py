@@ -30,8 +30,8 @@ class LeaveError(Exception):
 
     @property
     def reason(self) -> str:
-        """A word or two for the close frame."""
-        return self.code.name.lower().replace("_", " ") if isinstance(self.code, CloseCode) else "internal error"
+        """The code by name, for the close frame."""
+        return self.code.name.lower() if isinstance(self.code, CloseCode) else "internal_error"
 
 
 class Line:
@@ -51,8 +51,10 @@ class Line:
         """Send a frame, in turn."""
         async with self._turn:
             self._since = asyncio.get_running_loop().time()
-            await self._send({"type": "websocket.send", "text": text})
-            self._since = None
+            try:
+                await self._send({"type": "websocket.send", "text": text})
+            finally:
+                self._since = None
 
     async def reply(self, frame: frames.ServerFrame) -> None:
         """Send a frame behind the replies before it; waits only while too many do."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.db import connections
+from django.db import Error, connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.views.decorators.http import require_GET
 
@@ -25,6 +25,7 @@ from datapunk_broker.exceptions import (
     PayloadInvalidError,
     PermissionDeniedError,
 )
+from datapunk_broker.observability.logs import get_logger
 from datapunk_broker.rights import Action
 
 KEEP_ALIVE = 15.0
@@ -32,6 +33,8 @@ KEEP_ALIVE = 15.0
 
 RETRY = 1_000
 """Milliseconds after which a browser comes again."""
+
+log = get_logger("consumers")
 
 
 @require_GET
@@ -99,6 +102,8 @@ async def _events(hub: Hub, identity: Identity, start: Start) -> AsyncIterator[s
             yield event
     except BrokerError as error:
         yield _event("unsubscribed", code=error.code)
+    except Error as error:
+        log.warning("An event stream failed; its client comes again.", error=str(error))
     finally:
         hub.leave(feed)
 

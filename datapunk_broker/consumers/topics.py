@@ -61,7 +61,7 @@ def start_of(user: Somebody, wish: frames.Subscribe) -> Start:
         return Start(topic, None, None, 0, chosen)
     ends = broker.stream_ends(name)
     if isinstance(wish.start, frames.Point):
-        return Start(topic, ends.oldest, ends.head, _position(name, wish.start), chosen)
+        return Start(topic, ends.oldest, ends.head, _position(name, wish.start, ends.oldest), chosen)
     position = ends.head if wish.start == "latest" else ends.oldest - 1
     return Start(topic, ends.oldest, ends.head, position, chosen)
 
@@ -90,9 +90,11 @@ def is_name(text: str) -> bool:
     return NAME.fullmatch(text) is not None
 
 
-def _position(topic: str, point: frames.Point) -> int:
+def _position(topic: str, point: frames.Point, oldest: int) -> int:
     if isinstance(point.position, int):
         return point.position
     seconds = point.time if isinstance(point.time, float) else None
     moment = point.time if isinstance(point.time, datetime) else datetime.fromtimestamp(seconds or 0.0, UTC)
-    return broker.position_at(topic, moment)
+    position = broker.position_at(topic, moment)
+    # Of what was published then, some may lie before the oldest that is kept: to begin there is a reset.
+    return position - 1 if 0 < position < oldest else position

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.db import connections
 
+from datapunk_broker.conf import is_name
 from datapunk_broker.engine.audit_sql import AUDIT, ELEMENTS
 from datapunk_broker.exceptions import SubscriptionNotFoundError
 
@@ -49,6 +50,8 @@ def audit(*, using: str, subscription: str | None = None) -> tuple[AuditLine, ..
     It reads the whole history of the topics concerned.
     Raises SubscriptionNotFoundError.
     """
+    if subscription is not None and not is_name(subscription):
+        raise SubscriptionNotFoundError(subscription)
     connection = connections[using]
     statement = AUDIT.format(elements=ELEMENTS[connection.vendor])
     with connection.cursor() as cursor:

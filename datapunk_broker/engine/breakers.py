@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+from django.db import transaction
+
 from datapunk_broker import signals
 from datapunk_broker.breaker import Breaker, after
 from datapunk_broker.engine.roster import Subscriber
@@ -34,6 +36,15 @@ def lock_breakers(roster: Mapping[int, Subscriber], *, failing: bool, using: str
     return list(rows.with_now().order_by("pk"))
 
 
+def count(subscriber: Subscriber, *, acked: int, failed: int, using: str) -> None:
+    """Turn a subscription's breaker by what was handled after it was settled (at most once)."""
+    if subscriber.breaker and acked + failed:
+        roster = {subscriber.id: subscriber}
+        with transaction.atomic(using=using):
+            rows = lock_breakers(roster, failing=failed > 0, using=using)
+            turn_breakers(rows, {subscriber.id: acked}, {subscriber.id: failed}, roster, using=using)
+
+
 def turn_breakers(
     rows: Sequence[Subscription],
     acked: Mapping[int, int],
@@ -42,7 +53,7 @@ def turn_breakers(
     *,
     using: str,
 ) -> None:
-    """Count a batch's acks and failures on these locked rows; a statement each for a breaker that changes."""
+    """Count acks, and the failures after the last of them, on these locked rows; a statement for each that changes."""
     for row in rows:
         before, policy = breaker_of(row), roster[row.pk].breaker
         if policy is None:

@@ -1,8 +1,9 @@
 """Give a worker its next deliveries, exclusively, for a while."""
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -10,7 +11,7 @@ from django.db.models.functions import Now
 from datapunk_broker.breaker import may_probe, probing
 from datapunk_broker.engine.breakers import breaker_of, save_breaker
 from datapunk_broker.engine.dialects import dialect_of
-from datapunk_broker.engine.kinds import READY, with_ready
+from datapunk_broker.engine.kinds import READY, SUSPECT, with_ready
 from datapunk_broker.engine.roster import Subscriber
 from datapunk_broker.engine.rows import Claimed, Wanted
 from datapunk_broker.models import Delivery, Subscription
@@ -21,39 +22,54 @@ SUSPECTS_SHARE = 0.1
 
 _rng = random.SystemRandom()
 
+_last_keys: dict[tuple[str, int], str] = {}
+"""By database and subscription the last ordering key that this process looked at: so each has its turn."""
+
+Step = Callable[[Wanted], list[Claimed]]
+
 
 def claim(wanted: Sequence[Wanted], *, limit: int, using: str) -> list[Claimed]:
     """Claim up to ``limit`` ready deliveries across subscriptions, a fair share each; one statement."""
     return dialect_of(using).claim(wanted, limit) if wanted else []
 
 
-def claim_suspect(wanted: Sequence[Wanted], *, using: str) -> list[Claimed]:
-    """Claim one delivery whose last claim lapsed unreported, alone, so that it takes no other down.
+def claim_suspect(subscriber: Subscriber, *, using: str) -> list[Claimed]:
+    """Claim one delivery whose last claim lapsed unreported, alone, so that it takes no other down."""
+    if subscriber.max_in_flight is not None:
+        return _in_turn(subscriber, 1, [_suspect(using)], using)
+    return _suspect(using)(Wanted(subscriber.id, 1, subscriber.lease))
 
-    Those of a subscription with a limit in flight are ``claim_guarded``'s: only under its lock does the limit hold.
-    """
-    return dialect_of(using).claim_suspect(wanted, limited=False) if wanted else []
 
-
-def claim_guarded(subscriber: Subscriber, share: int, *, using: str, after: str = "") -> list[Claimed]:
+def claim_guarded(
+    subscriber: Subscriber, share: int, *, using: str, after: str | None = None, suspects: bool = True
+) -> list[Claimed]:
     """Claim for a subscription whose order, limit in flight or batch window needs one claimer at a time.
 
-    Nothing is claimed while another worker claims for it. ``after`` is the last ordering key served.
-    One whose last claim lapsed is claimed alone: when there is nothing else, and now and then before all else.
+    Nothing is claimed while another worker claims for it.
+    after: the last ordering key looked at; None is where this process stopped, so that each key has its turn.
+    suspects: when there is nothing else, and now and then before all else, one whose last claim lapsed, alone.
     """
-    dialect = dialect_of(using)
+    steps: list[Step] = [partial(_ordinary, subscriber, after, using)]
+    if suspects:
+        steps.insert(0 if suspect_is_next() else 1, _suspect(using))
+    return _in_turn(subscriber, share, steps, using)
+
+
+def _in_turn(subscriber: Subscriber, share: int, steps: Iterable[Step], using: str) -> list[Claimed]:
+    """Claim by the first of these steps that finds anything, unless another claims for this subscription."""
     with transaction.atomic(using=using):
         # The lock is a statement of its own: the claim after it must see what the last holder committed.
-        if not dialect.try_lock(subscriber.id) or not _flows(subscriber, using):
+        if not dialect_of(using).try_lock(subscriber.id) or not _flows(subscriber, using):
             return []
         room = _room(subscriber, share, using)
-        wanted = Wanted(subscriber.id, room, subscriber.lease)
         if room <= 0 or not _window_is_over(subscriber, using):
             return []
-        steps = [lambda: _ordinary(subscriber, wanted, after, using), lambda: dialect.claim_suspect([wanted])]
-        if suspect_is_next():
-            steps.reverse()
-        return steps[0]() or steps[1]()
+        wanted = Wanted(subscriber.id, room, subscriber.lease)
+        return next(filter(None, (step(wanted) for step in steps)), [])
+
+
+def _suspect(using: str, breaker: BreakerState = BreakerState.CLOSED) -> Step:
+    return lambda wanted: dialect_of(using).claim_suspect(wanted, breaker)
 
 
 def suspect_is_next() -> bool:
@@ -61,13 +77,23 @@ def suspect_is_next() -> bool:
     return _rng.random() < SUSPECTS_SHARE
 
 
-def _ordinary(subscriber: Subscriber, wanted: Wanted, after: str, using: str) -> list[Claimed]:
-    dialect = dialect_of(using)
-    claimed = dialect.claim([wanted], wanted.share)
-    # Behind the last key come the first again; those claimed here are taken and left out.
-    for start in dict.fromkeys((after, "")) if subscriber.ordering else ():
-        if len(claimed) < wanted.share:
-            claimed += dialect.claim_run(wanted, wanted.share - len(claimed), start)
+def _ordinary(subscriber: Subscriber, after: str | None, using: str, wanted: Wanted) -> list[Claimed]:
+    claimed = dialect_of(using).claim([wanted], wanted.share)
+    if subscriber.ordering and len(claimed) < wanted.share:
+        claimed += _runs(wanted, wanted.share - len(claimed), after, using)
+    return claimed
+
+
+def _runs(wanted: Wanted, limit: int, after: str | None, using: str) -> list[Claimed]:
+    """Claim of the ordering keys behind the last one looked at, and behind the last of all from the first again."""
+    dialect, me = dialect_of(using), (using, wanted.subscription)
+    start = _last_keys.get(me, "") if after is None else after
+    claimed, last = dialect.claim_run(wanted, limit, start)
+    if last is None and start and len(claimed) < limit:
+        # Those claimed here are taken, and left out.
+        more, last = dialect.claim_run(wanted, limit - len(claimed), "")
+        claimed += more
+    _last_keys[me] = last or ""
     return claimed
 
 
@@ -90,8 +116,8 @@ def claim_probe(subscriber: Subscriber, *, using: str) -> list[Claimed]:
         wanted = Wanted(subscriber.id, 1, subscriber.lease)
         claimed = dialect.claim([wanted], 1, BreakerState.HALF_OPEN)
         if not claimed and subscriber.ordering:
-            claimed = dialect.claim_run(wanted, 1, "")
-        claimed = claimed or dialect.claim_suspect([wanted], BreakerState.HALF_OPEN)
+            claimed = _runs(wanted, 1, None, using)
+        claimed = claimed or dialect.claim_suspect(wanted, BreakerState.HALF_OPEN)
         if not claimed:
             save_breaker(row, breaker, using=using)
         return claimed
@@ -100,6 +126,17 @@ def claim_probe(subscriber: Subscriber, *, using: str) -> list[Claimed]:
 def with_work(subscriptions: Iterable[int], *, using: str) -> set[int]:
     """Return which of these have a ready delivery, so that no lock is taken for the others."""
     return with_ready(Subscription.objects.filter(pk__in=list(subscriptions)), "pk", using=using)
+
+
+def with_probe_due(subscriptions: Iterable[int], *, using: str) -> set[int]:
+    """Return which of these have a breaker to be tried, so that no row is locked for the others."""
+    rows = Subscription.objects.using(using).filter(pk__in=list(subscriptions), breaker_until__lte=Now())
+    return set(rows.order_by().values_list("pk", flat=True))
+
+
+def with_suspects(subscriptions: Iterable[int], *, using: str) -> set[int]:
+    """Return which of these have a ready delivery whose last claim lapsed."""
+    return with_ready(Subscription.objects.filter(pk__in=list(subscriptions)), "pk", [SUSPECT], using=using)
 
 
 def _close(subscriber: Subscriber, using: str) -> None:

@@ -43,7 +43,7 @@ def explain(topic: str, *, routing_key: str = "", headers: Headers | None = None
     check_routing_key(routing_key)
     given = {} if headers is None else headers
     check_headers(given)
-    row = Topic.objects.using(using).live().filter(name=topic).first()
+    row = Topic.objects.using(using).live().named(topic).first()
     if row is None:
         raise TopicNotFoundError(topic)
     people = [s for s in subscriptions_of(row, using) if s.transport != Transport.STREAM]

@@ -25,6 +25,9 @@ LONGEST_TRACEBACK = 8_000
 LONGEST_MESSAGE = 2_000
 """Characters that are kept of what went wrong."""
 
+FRAMES = 3
+"""Places that are told of where an error came from."""
+
 MESSAGE_FAULTS = {FailureReason.VALIDATION_ERROR, FailureReason.REJECTED}
 """Reasons that say the message is bad, not the subscriber: a breaker does not count them."""
 
@@ -164,6 +167,12 @@ def _end(failure: _Failure) -> End:
     )
 
 
+def where_raised(error: Exception) -> str:
+    """Return the innermost places that it came from, without a value of any, so nothing of a payload."""
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES:]
+    return " > ".join(f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames)
+
+
 def _class_of(error: Exception) -> str:
     return f"{type(error).__module__}.{type(error).__qualname__}".removeprefix("builtins.")[:255]
 
@@ -198,5 +207,6 @@ def _announce(failures: list[_Failure], roster: Mapping[int, Subscriber], using:
             attempt=f.attempt,
             reason=f.reason,
             error_class=_class_of(f.error),
+            where=where_raised(f.error),
             retry_in=f.decision.delay if isinstance(f.decision, Retry) else None,
         )

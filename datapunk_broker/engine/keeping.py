@@ -1,4 +1,7 @@
-"""Write the rows of topics and subscriptions that were found to fit, under the lock of their topic."""
+"""Write the rows of topics and subscriptions that were found to fit, under the lock of their topic.
+
+Plainly: the verb bumps the topic's routing, once for all that it writes.
+"""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,6 +11,7 @@ from typing import Any
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Exists, OuterRef, Subquery, Value
 from django.db.models.functions import Now
+from django.utils import timezone
 
 from datapunk_broker import signals
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig, get_config
@@ -19,6 +23,7 @@ from datapunk_broker.engine.configs import (
     subscription_config,
     topic_config,
 )
+from datapunk_broker.engine.kinds import ANY, BY_AGE, KEYED
 from datapunk_broker.exceptions import (
     ConfigInvalidError,
     SubscriptionNotFoundError,
@@ -39,7 +44,7 @@ RESTAMP_FOR = timedelta(minutes=1)
 
 def lock_topic(name: str, *, using: str) -> Topic:
     """Lock a live topic; publishers do not wait for it. Raises TopicNotFoundError."""
-    topic = Topic.objects.using(using).live().select_for_update(no_key=True).filter(name=name).first()
+    topic = Topic.objects.using(using).live().named(name).select_for_update(no_key=True).first()
     if topic is None:
         raise TopicNotFoundError(name)
     return topic
@@ -48,7 +53,7 @@ def lock_topic(name: str, *, using: str) -> Topic:
 def lock_subscription(name: str, *, using: str) -> Subscription:
     """Lock a live subscription, with its topic and bindings loaded. Raises SubscriptionNotFoundError."""
     rows = Subscription.objects.using(using).listed().select_for_update(no_key=True, of=("self",))
-    found = rows.filter(name=name).select_related("topic").prefetch_related("bindings").first()
+    found = rows.named(name).select_related("topic").prefetch_related("bindings").first()
     if found is None:
         raise SubscriptionNotFoundError(name)
     return found
@@ -56,7 +61,7 @@ def lock_subscription(name: str, *, using: str) -> Subscription:
 
 def lock_with_topic(name: str, *, using: str) -> Subscription:
     """Lock a live subscription's topic and then the subscription. Raises SubscriptionNotFoundError."""
-    named = Subscription.objects.using(using).listed().filter(name=name)
+    named = Subscription.objects.using(using).listed().named(name)
     topics = Topic.objects.using(using).live().select_for_update(no_key=True)
     if topics.filter(pk__in=named.values("topic")).first() is None:
         raise SubscriptionNotFoundError(name)
@@ -88,7 +93,7 @@ def insert_subscriptions(
     ]
     try:
         with transaction.atomic(using=using):
-            Subscription.objects.using(using).bulk_create(rows)
+            Subscription.plain.using(using).bulk_create(rows)
     except IntegrityError:
         names = [row.name for row in rows]
         live = Subscription.objects.using(using).live().filter(name__in=names)
@@ -97,7 +102,7 @@ def insert_subscriptions(
             raise
         raise ConfigInvalidError("name", f"{taken!r} is the name of another subscription") from None
     bindings = [b for row, (_, config) in zip(rows, wanted, strict=True) for b in binding_rows(row, config)]
-    Binding.objects.using(using).bulk_create(bindings)
+    Binding.plain.using(using).bulk_create(bindings)
     return rows
 
 
@@ -128,8 +133,8 @@ def change_subscription(row: Subscription, wanted: SubscriptionConfig, *, using:
         changed.add("secret")
     _save(row, {name: value for name, value in columns(wanted).items() if name in changed} | more, using)
     if "bindings" in changed:
-        Binding.objects.using(using).filter(subscription=row).delete()
-        Binding.objects.using(using).bulk_create(binding_rows(row, wanted))
+        Binding.plain.using(using).filter(subscription=row).delete()
+        Binding.plain.using(using).bulk_create(binding_rows(row, wanted))
         row.refresh_from_db(using=using, fields=["bindings"])
     if "ordering" in changed:
         Subscription.objects.using(using).filter(pk=row.pk).update(restamp_until=Now() + RESTAMP_FOR)
@@ -138,10 +143,12 @@ def change_subscription(row: Subscription, wanted: SubscriptionConfig, *, using:
 
 
 def _save(row: Topic | Subscription, changes: Mapping[str, Any], using: str) -> None:
-    for name, value in changes.items():
+    if not changes:
+        return
+    written = {**changes, "updated_at": timezone.now()}
+    for name, value in written.items():
         setattr(row, name, value)
-    if changes:
-        row.save(using=using, update_fields=[*changes, "updated_at"])
+    type(row).plain.using(using).filter(pk=row.pk).update(**written)
 
 
 def restamp(subscription: Subscription, *, using: str) -> int:
@@ -151,14 +158,16 @@ def restamp(subscription: Subscription, *, using: str) -> int:
     a change and commits after it brings in more: the sweep does it again.
     """
     live = Delivery.objects.using(using).of(subscription.pk)
+    mine = live.filter(ANY)
+    key: Subquery[Any] | Value
     if subscription.ordering:
         messages = Message.objects.using(using).filter(pk=OuterRef("message_id"), ordering_key__isnull=False)
-        wrong, key = live.filter(Exists(messages), ordering_key=None), Subquery(messages.values("ordering_key"))
+        wrong, key = mine.filter(Exists(messages), ordering_key=None), Subquery(messages.values("ordering_key"))
     else:
-        wrong, key = live.exclude(ordering_key=None), Value(None)
+        wrong, key = mine.filter(KEYED), Value(None)
     total = 0
     # Whoever settles locks in an order of its own, so this never waits for a row that another holds.
-    while found := list(wrong.order_by("pk").locked(skip=True).values_list("pk", flat=True)[:RESTAMP_BATCH]):
+    while found := list(wrong.order_by(BY_AGE).locked(skip=True).values_list("pk", flat=True)[:RESTAMP_BATCH]):
         total += live.filter(pk__in=found).update(ordering_key=key)
     return total
 

@@ -1,5 +1,6 @@
 """Know the kinds of live deliveries: each has an index of its own, and what asks otherwise walks over them all."""
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.db.models import Exists, F, Func, IntegerField, OuterRef, Q, QuerySet, Subquery
@@ -31,14 +32,16 @@ BY_AGE = F("pk") + 0
 """Orders by id, but not by the primary key's index: it has the rows of all other subscriptions, too."""
 
 
-def with_ready(subscriptions: QuerySet[Subscription], field: str, *, using: str) -> set[Any]:
-    """Return this field of those subscriptions that have a ready delivery; one statement."""
+def with_ready(
+    subscriptions: QuerySet[Subscription], field: str, kinds: Iterable[Q] = tuple(READY), *, using: str
+) -> set[Any]:
+    """Return this field of those subscriptions that have a ready delivery of these kinds; one statement."""
     ready = Delivery.objects.using(using).filter(subscription=OuterRef("pk"))
     first, *others = (
         subscriptions.using(using).filter(Exists(ready.filter(kind))).order_by().values_list(field, flat=True)
-        for kind in READY
+        for kind in kinds
     )
-    return set(first.union(*others))
+    return set(first.union(*others) if others else first)
 
 
 def count_of_each(at_most: int, *, using: str) -> F | Func:

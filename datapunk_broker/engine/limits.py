@@ -11,7 +11,7 @@ from datapunk_broker.conf import BrokerConfig, get_config
 from datapunk_broker.engine.bury import End, bury
 from datapunk_broker.engine.kinds import ANY, BY_AGE, SCHEDULED, count_of_each
 from datapunk_broker.engine.roster import subscribers
-from datapunk_broker.models import Delivery, Subscription, Topic
+from datapunk_broker.models import Delivery, Subscription
 from datapunk_broker.states import DeliveryState, FailureReason, Overflow, Settled
 
 AT_ONCE = 50
@@ -55,9 +55,7 @@ def _backlogs(rows: Sequence[Subscription], most: int, using: str) -> Counter[in
 
 def _flag(row: Subscription, full: bool, using: str) -> None:  # noqa: FBT001 - the flag's value
     if row.over_limit != full:
-        with transaction.atomic(using=using):
-            Topic.objects.using(using).filter(pk=row.topic_id).bump_routing()
-            Subscription.objects.using(using).filter(pk=row.pk).update(over_limit=full)
+        Subscription.objects.using(using).filter(pk=row.pk).update(over_limit=full)
 
 
 def _give_way(row: Subscription, overflow: Overflow, excess: int, using: str) -> int:

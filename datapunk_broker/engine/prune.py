@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 
 from datapunk_broker.conf import get_config
 from datapunk_broker.engine.ids import first_id_at
+from datapunk_broker.engine.kinds import ANY
 from datapunk_broker.engine.published import count_published, counted_for_good
 from datapunk_broker.models import (
     Attempt,
@@ -25,6 +26,7 @@ from datapunk_broker.models import (
     TrafficMinute,
     TrafficTotal,
 )
+from datapunk_broker.models.delivery import DeliveryQuerySet
 
 TOMBSTONE_AGE = timedelta(hours=1)
 """How long a tombstone stays at least, so that no transaction is left that still saw the thing alive."""
@@ -61,7 +63,8 @@ def prune(*, using: str, batch: int = 1000, progress: Callable[[int], None] | No
     """Remove dead letters, stream entries, messages and tombstones whose time is over, oldest first.
 
     A message goes with its history and its closed dead letters once its topic's retention is over, unless it
-    has a live delivery, an open dead letter or a place in the stream, or is so new that it is not counted for good.
+    has a live delivery (one to a subscription that is no more goes with it), an open dead letter or a place in the
+    stream, or is so new that it is not counted for good.
     Open dead letters go after a time of their own, the entries of a stream as a prefix, traffic by the minute after
     ``MINUTES_KEPT``. The messages of a deleted topic go at once, save those being settled. A topic or subscription
     deleted over an hour ago goes when nothing is left that it was part of.
@@ -136,15 +139,19 @@ class _Pruning:
             with transaction.atomic(using=self.using):
                 found = old.filter(id__gt=seen).order_by("id").values_list("id", flat=True)
                 window = list(found[: self.batch])
-                self._remove(self._free(window, due))
+                self._remove(self._free(window, due), due.topic)
             seen = window[-1] if window else seen
 
     def _free(self, window: Sequence[UUID], due: _Due) -> list[UUID]:
         """Lock and return the messages that nothing holds."""
         holders: list[QuerySet[Any]] = [Delivery.objects.all()]
+        owed = Delivery.objects.using(self.using).filter(message__in=window)
         if due.before is None:
-            self._orphan(window)
+            self._abandon(owed)
+            self._delete("dead_letters", DeadLetter.objects.using(self.using).open().filter(message__in=window))
         else:
+            # Their subscription was deleted past the broker, or before their publisher committed.
+            self._abandon(owed.filter(~Exists(Subscription.objects.filter(pk=OuterRef("subscription_id")))))
             holders += [DeadLetter.objects.open(), StreamEntry.objects.all()]
         unheld = Message.objects.using(self.using).filter(
             *(~Exists(rows.filter(message=OuterRef("pk"))) for rows in holders), pk__in=window
@@ -154,30 +161,36 @@ class _Pruning:
         # Asked again under the lock: a seek may have made one owed after the first look began.
         return list(unheld.filter(pk__in=ids).order_by().values_list("id", flat=True))
 
-    def _orphan(self, window: Sequence[UUID]) -> None:
-        """Remove the deliveries and dead letters of a deleted topic, save what is being settled right now."""
-        rows = Delivery.objects.using(self.using)
-        ids = list(rows.filter(message__in=window).locked(skip=True).values_list("pk", flat=True))
-        rows.filter(pk__in=ids).delete()
-        self._delete("dead_letters", DeadLetter.objects.using(self.using).open().filter(message__in=window))
+    def _abandon(self, owed: DeliveryQuerySet) -> None:
+        """Remove deliveries that nobody waits for, save what is being settled right now."""
+        ids = list(owed.locked(skip=True).values_list("pk", flat=True))
+        if ids:
+            Delivery.objects.using(self.using).filter(pk__in=ids).delete()
 
-    def _remove(self, messages: Sequence[UUID]) -> None:
+    def _remove(self, messages: Sequence[UUID], topic: int) -> None:
         if not messages:
             return
         SettledDelivery.objects.using(self.using).filter(message__in=messages).delete()
         self._delete("attempts", Attempt.objects.using(self.using).filter(message__in=messages))
         self._delete("dead_letters", DeadLetter.objects.using(self.using).filter(message__in=messages))
         self._delete("messages", Message.objects.using(self.using).filter(pk__in=messages))
+        self._note(topic, len(messages))
+
+    def _note(self, topic: int, count: int) -> None:
+        """Add to how many of the topic's messages were removed, so that nobody has to count those that are kept."""
+        rows = TrafficTotal.objects.using(self.using)
+        row = TrafficTotal(topic_id=topic, outcome=TrafficTotal.PRUNED)
+        while not rows.pruned().filter(topic=topic).update(count=F("count") + count):
+            rows.bulk_create([row], ignore_conflicts=True)
 
     def tombstones(self) -> None:
         """Remove deleted subscriptions, then deleted topics, that no row refers to any more."""
         ago = Now() - TOMBSTONE_AGE
         oldest = Message.objects.filter(topic=OuterRef("topic_id")).order_by("id").values("published_at")[:1]
-        owed = Delivery.objects.filter(subscription=OuterRef("pk"))
-        subscriptions = Subscription.objects.using(self.using).filter(~Exists(owed), deleted_at__lt=ago)
+        subscriptions = Subscription.objects.using(self.using).filter(deleted_at__lt=ago)
         # Whatever refers to a subscription is about a message from before it was deleted.
         unused = subscriptions.annotate(oldest=Subquery(oldest)).filter(Q(oldest=None) | Q(oldest__gt=F("deleted_at")))
-        self._bury(Subscription.objects.using(self.using), unused, "subscription")
+        self._bury(Subscription.plain.using(self.using), unused.exclude(pk__in=self._owed(unused)), "subscription")
         left: list[QuerySet[Any]] = [
             Subscription.objects.all(),
             Message.objects.all(),
@@ -186,6 +199,12 @@ class _Pruning:
         empty = (~Exists(rows.filter(topic=OuterRef("pk"))) for rows in left)
         topics = Topic.objects.using(self.using)
         self._bury(topics, topics.filter(*empty, deleted_at__lt=ago), "topic")
+
+    def _owed(self, subscriptions: QuerySet[Subscription]) -> set[int]:
+        """Return which of these still have deliveries, each asked for by index."""
+        ids = list(subscriptions.values_list("pk", flat=True))
+        owed = Delivery.objects.using(self.using).of(*ids).filter(ANY)
+        return set(owed.order_by().values_list("subscription_id", flat=True).distinct())
 
     def _bury(self, rows: QuerySet[Any], found: QuerySet[Any], kind: str) -> None:
         """Remove up to a batch of tombstones with their traffic; the next round goes on."""

@@ -52,13 +52,6 @@ def announce_refusal(topic: str, error: BrokerError) -> None:
     signals.announce(signals.publish_refused, sender=publish, topic=known, code=error.code)
 
 
-def check(topic: str, message: Outgoing[Any], *, using: str) -> None:
-    """Raise what ``publish`` would raise for this message's own sake; write nothing."""
-    [problem] = check_each(topic, [message], using=using)
-    if problem is not None:
-        raise problem
-
-
 def check_each(topic: str, messages: Sequence[Outgoing[Any]], *, using: str) -> list[BrokerError | None]:
     """Return what ``publish`` would refuse each of these messages for; one statement, and write nothing."""
     try:

@@ -7,7 +7,9 @@ from typing import Any
 from django.db import transaction
 
 from datapunk_broker.conf import get_config
+from datapunk_broker.conf.options import whole
 from datapunk_broker.engine.claim import claim, claim_guarded, claim_probe, claim_suspect, suspect_is_next
+from datapunk_broker.engine.fail import note
 from datapunk_broker.engine.hold import Key, extend, release
 from datapunk_broker.engine.kinds import with_ready
 from datapunk_broker.engine.receive import receive
@@ -22,6 +24,8 @@ from datapunk_broker.states import DeliveryMode, SubscriptionState, Transport
 LARGEST_PULL = 1_000
 LONGEST_LEASE = timedelta(days=7)
 
+_pull_size = whole(1, LARGEST_PULL)
+
 Do = Callable[[Sequence[Key], Mapping[int, Subscriber]], Collection[Key]]
 """Does something to claims and returns those that were still held."""
 
@@ -32,8 +36,7 @@ def pull(name: str, *, max_messages: int, payload_type: Any = Any, using: str) -
     payload_type: what the payloads are made into, as ``receive`` takes it.
     One whose claim lapsed twice is given alone. Raises SubscriptionNotFoundError, ConfigInvalidError.
     """
-    if not 1 <= max_messages <= LARGEST_PULL:
-        raise ConfigInvalidError("max_messages", f"is {max_messages}; it goes from 1 to {LARGEST_PULL}")
+    _pull_size("max_messages", max_messages)
     subscriber = _puller(name, using)
     if subscriber.delivery_mode != DeliveryMode.AT_MOST_ONCE:
         return _opened(_claim(subscriber, max_messages, using), subscriber, payload_type, using)
@@ -72,13 +75,13 @@ def release_pulled(ack_ids: Iterable[str], *, subscription: str | None = None, u
 
 def with_messages(names: Collection[str], *, using: str) -> set[str]:
     """Return which of these subscriptions are active and have ready messages; one statement."""
-    rows = Subscription.objects.listed().filter(name__in=names, state=SubscriptionState.ACTIVE)
+    rows = Subscription.objects.listed().named(*names).filter(state=SubscriptionState.ACTIVE)
     return {str(name) for name in with_ready(rows, "name", using=using)}
 
 
 def _puller(name: str, using: str) -> Subscriber:
     rows = Subscription.objects.using(using).listed().select_related("topic")
-    row = rows.filter(name=name).first()
+    row = rows.named(name).first()
     if row is None:
         raise SubscriptionNotFoundError(name)
     if row.transport != Transport.PULL:
@@ -91,36 +94,34 @@ def _claim(subscriber: Subscriber, count: int, using: str) -> list[Claimed]:
     if not subscriber.breaker_closed:
         return claim_probe(subscriber, using=using)
     if subscriber.guarded:
-        return _claim_in_turn(subscriber, count, using)
-    wanted = [Wanted(subscriber.id, count, subscriber.ack_deadline)]
-    steps = [lambda: claim(wanted, limit=count, using=using), lambda: claim_suspect(wanted, using=using)]
+        return claim_guarded(subscriber, count, using=using)
+    wanted = [Wanted(subscriber.id, count, subscriber.lease)]
+    steps = [lambda: claim(wanted, limit=count, using=using), lambda: claim_suspect(subscriber, using=using)]
     if suspect_is_next():
         steps.reverse()
     return steps[0]() or steps[1]()
 
 
-_last_keys: dict[tuple[str, int], str] = {}
-
-
-def _claim_in_turn(subscriber: Subscriber, count: int, using: str) -> list[Claimed]:
-    """Claim behind the last ordering key that this process served, so that each key has its turn."""
-    me = (using, subscriber.id)
-    rows = claim_guarded(subscriber, count, after=_last_keys.get(me, ""), using=using)
-    if subscriber.ordering:
-        _last_keys[me] = max((row.ordering_key for row in rows if row.ordering_key), default="")
-    return rows
-
-
 def _opened(rows: list[Claimed], subscriber: Subscriber, payload_type: Any, using: str) -> list[Received[Any]]:
-    messages, unreadable = [], {}
+    messages: list[Received[Any]] = []
+    unreadable: list[tuple[Claimed, Exception]] = []
     for row in rows:
         try:
             messages.append(receive(row, subscriber, payload_type))
         except PayloadInvalidError as error:
-            unreadable[row.key] = error
+            unreadable.append((row, error))
     if unreadable:
-        settle(Verdicts(failed=unreadable), {subscriber.id: subscriber}, using=using)
+        _refuse(unreadable, subscriber, using)
     return messages
+
+
+def _refuse(unreadable: Sequence[tuple[Claimed, Exception]], subscriber: Subscriber, using: str) -> None:
+    """Fail what cannot be read; of what was acked before it was looked at, only the attempt can be kept."""
+    roster = {subscriber.id: subscriber}
+    if subscriber.delivery_mode == DeliveryMode.AT_MOST_ONCE:
+        note(unreadable, roster, using=using)
+    else:
+        settle(Verdicts(failed={row.key: error for row, error in unreadable}), roster, using=using)
 
 
 def _each_held(ack_ids: Iterable[str], do: Do, subscription: str | None, using: str) -> Settlement:

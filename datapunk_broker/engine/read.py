@@ -58,10 +58,10 @@ def read(topic: str, *, after: int, limit: int, max_bytes: int | None = None, us
     Raises TopicNotFoundError; ConfigInvalidError for a topic without a stream, PayloadInvalidError for a position
     or limit out of range.
     """
-    if not 0 <= after < 2**63:
+    if not _is_whole(after) or not 0 <= after < 2**63:
         raise PayloadInvalidError("after", f"is {after!r}; a position is a whole number, 0 for the beginning")
-    if not 1 <= limit <= LARGEST_READ:
-        raise PayloadInvalidError("limit", f"is {limit!r}; it goes from 1 to {LARGEST_READ}")
+    if not _is_whole(limit) or not 1 <= limit <= LARGEST_READ:
+        raise PayloadInvalidError("limit", f"is {limit!r}; it is a whole number from 1 to {LARGEST_READ}")
     pk, oldest, head = ends_of(topic, using)
     kept = StreamEntry.objects.using(using).filter(topic=pk, position__gt=after).order_by("position")
     last = None if max_bytes is None else _last_within(kept[:limit], max_bytes)
@@ -86,9 +86,7 @@ def ends_of(topic: str, using: str) -> tuple[int, int | None, int]:
     Raises TopicNotFoundError; ConfigInvalidError for a topic without a stream.
     """
     entries = StreamEntry.objects.order_by("position").filter(topic=OuterRef("pk"))
-    found = (
-        Topic.objects.using(using).live().filter(name=topic).annotate(oldest=Subquery(entries.values("position")[:1]))
-    )
+    found = Topic.objects.using(using).live().named(topic).annotate(oldest=Subquery(entries.values("position")[:1]))
     row = found.values_list("pk", "stream", "stream_head__position", "oldest").first()
     if row is None:
         raise TopicNotFoundError(topic)
@@ -96,6 +94,10 @@ def ends_of(topic: str, using: str) -> tuple[int, int | None, int]:
     if not is_on or head is None:
         raise ConfigInvalidError("stream", f"is off for {topic!r}: nothing of it can be read by position")
     return pk, oldest, head
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _last_within(entries: QuerySet[StreamEntry], max_bytes: int) -> int | None:

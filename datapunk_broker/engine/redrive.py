@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from datapunk_broker.engine.letters import Chosen, batches, chosen
+from datapunk_broker.engine.letters import Chosen, chosen
 from datapunk_broker.engine.packing import LONGEST
 from datapunk_broker.engine.publish import publish_to
 from datapunk_broker.engine.rearm import close, fresh_delivery, insert
@@ -30,6 +30,9 @@ class Missing(Enum):
 
 MISSING: Final = Missing.MISSING
 
+NAMED = 100_000
+"""Of how many dead letters a redrive tells what became of each; ``count`` is of all."""
+
 
 @dataclass(frozen=True, slots=True)
 class Redriven:
@@ -37,6 +40,7 @@ class Redriven:
 
     message_ids: of the messages that are delivered again; with a payload given, of the new ones that took
     their place (none when dry). skipped: the dead letters whose subscription or message is gone, by id.
+    Both name the first ``NAMED``.
     """
 
     count: int
@@ -62,12 +66,12 @@ def redrive(
     Raises ConfigInvalidError for an unknown filter, PayloadInvalidError for a rate; an edited redrive what
     ``publish`` raises, with the batches before kept.
     """
-    ids = chosen(dead_letters, using=using)
-    pace = _Pace(rate, len(ids))
+    letters = chosen(dead_letters, using=using)
+    pace = _Pace(rate, letters.count() if rate else 0)
     message_ids: list[UUID] = []
     skipped: list[int] = []
     count = looked_at = 0
-    for some in batches(ids):
+    for some in letters.pages():
         with transaction.atomic(using=using):
             batch = _take(some, using)
             if dry_run:
@@ -76,8 +80,8 @@ def redrive(
                 done = _again(batch, pace, using)
             else:
                 done = _edited(batch, payload, pace, using)
-        message_ids += done
-        skipped += batch.skipped
+        message_ids += done[: NAMED - len(message_ids)]
+        skipped += batch.skipped[: NAMED - len(skipped)]
         count += len(batch.owed)
         looked_at += len(some)
         if progress:
@@ -91,7 +95,7 @@ def discard(dead_letters: Chosen, *, using: str) -> int:
     Raises ConfigInvalidError for an unknown filter.
     """
     deleted = 0
-    for some in batches(chosen(dead_letters, using=using)):
+    for some in chosen(dead_letters, using=using).pages():
         deleted += DeadLetter.objects.using(using).filter(pk__in=some).delete()[0]
     return deleted
 

@@ -102,7 +102,7 @@ def subscribers(ids: Iterable[int], using: str) -> dict[int, Subscriber]:
 
 def active(names: Iterable[str], using: str) -> list[Subscriber]:
     """Return those of these subscriptions that are active, resolved; one statement."""
-    found = Subscription.objects.using(using).filter(name__in=list(names), state=SubscriptionState.ACTIVE)
+    found = Subscription.objects.using(using).named(*names).filter(state=SubscriptionState.ACTIVE)
     config = get_config()
     return [resolve(s, config) for s in found.select_related("topic")]
 

@@ -90,7 +90,7 @@ def subscriptions_of(topic: Topic, using: str) -> list[Subscription]:
 
 def _load(name: str, using: str) -> Route:
     loaded_at = time.monotonic()
-    topic = Topic.objects.using(using).live().filter(name=name).first()
+    topic = Topic.objects.using(using).live().named(name).first()
     if topic is None:
         _routes.pop((using, name), None)
         raise TopicNotFoundError(name)

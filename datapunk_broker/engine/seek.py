@@ -12,6 +12,8 @@ from django.db.models.functions import Now
 from datapunk_broker.conf import get_config
 from datapunk_broker.engine.bury import End, bury
 from datapunk_broker.engine.ids import SKEW, first_id_at
+from datapunk_broker.engine.kinds import ANY, BY_AGE
+from datapunk_broker.engine.letters import batches
 from datapunk_broker.engine.rearm import close, fresh_delivery, insert
 from datapunk_broker.engine.roster import resolve
 from datapunk_broker.engine.routes import rules_of
@@ -31,6 +33,10 @@ from datapunk_broker.models.delivery import DeliveryQuerySet
 from datapunk_broker.states import DeliveryState, FailureReason, Settled, TopicType, Transport
 
 BATCH = 500
+"""Deliveries or messages a transaction."""
+
+LOOK = 20 * BATCH
+"""Deliveries found in one look, which reads all that the subscription has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,18 +69,18 @@ def seek(subscription: str, *, to: datetime | int, using: str, progress: Callabl
     closed), what is on its way is left to it, and what matches the bindings now but was not routed here is
     created, save for redrives to another subscription. In an ordered subscription what waits is placed anew
     behind what comes again, so that each key is in order; what is claimed, or published meanwhile, is not.
-    Behind, what waits is settled as dropped; what is claimed is left to who has it.
+    Behind, what waits is settled as dropped; what is claimed is left to who has it, and so is what another
+    transaction holds: this never waits for a delivery.
     Oldest first, a short transaction each 500. progress: called with how many deliveries behind and messages
     ahead were seen so far.
     Raises SubscriptionNotFoundError; PayloadInvalidError for a time without zone, a position without stream.
     """
-    row = Subscription.objects.using(using).listed().filter(name=subscription).first()
+    row = Subscription.objects.using(using).listed().named(subscription).first()
     if row is None:
         raise SubscriptionNotFoundError(subscription)
     point = _to_position(row, to, using) if isinstance(to, int) else _to_time(row, to, using)
     walk = _Walk(row, using, progress or (lambda _: None))
-    while walk.drop(point.behind):
-        pass
+    walk.drop(point.behind)
     newest = Message.objects.using(using).filter(topic=row.topic_id).order_by("-id").values_list("id", flat=True)[:1]
     for last in newest:
         while walk.owe(point.ahead.filter(id__lte=last)):
@@ -127,20 +133,32 @@ class _Walk:
         self.last_delivery = 0
         self.last_message = UUID(int=0)
 
-    def drop(self, behind: Q) -> bool:
-        """Settle the next batch of what waits behind the point; return whether there may be more."""
+    def drop(self, behind: Q) -> None:
+        """Settle what waits behind the point; what somebody held is looked at once more, when he may be done."""
+        held: list[int] = []
+        while found := self._found(behind):
+            for some in batches(found, BATCH):
+                held += self._drop(some)
+            self.last_delivery = found[-1]
+        for some in batches(held, BATCH):
+            self._drop(some)
+
+    def _found(self, behind: Q) -> list[int]:
+        mine = Delivery.objects.using(self.using).of(self.row.pk).filter(ANY, behind, pk__gt=self.last_delivery)
+        waiting = mine.exclude(state=DeliveryState.CLAIMED)
+        return list(waiting.order_by(BY_AGE).values_list("pk", flat=True)[:LOOK])
+
+    def _drop(self, ids: Sequence[int]) -> set[int]:
+        """Settle those of these that nobody holds; return the others."""
         with transaction.atomic(using=self.using):
             row = self._lock()
-            found = self._waiting(behind, pk__gt=self.last_delivery)
-            waiting = list(found.with_now().order_by("pk")[:BATCH])
-            if not waiting:
-                return False
+            waiting = list(self._waiting(pk__in=ids).with_now().order_by("pk"))
             # A drop leaves no trace of its reason: it makes no dead letter.
             ends = [End(d, Settled.DROPPED, FailureReason.UNKNOWN, d.attempt, d.now) for d in waiting]
             bury(ends, {row.pk: resolve(row, get_config())}, using=self.using)
         self.dropped += len(waiting)
-        self.last_delivery = waiting[-1].pk
-        return self._looked_at(waiting)
+        self._looked_at(waiting)
+        return set(ids) - {delivery.pk for delivery in waiting}
 
     def owe(self, ahead: QuerySet[Message]) -> bool:
         """Make the next batch of what lies ahead owed; return whether there may be more."""
@@ -179,9 +197,10 @@ class _Walk:
         live = Delivery.objects.using(self.using).of(self.row.pk).filter(message__in=[m.pk for m in messages])
         return set(live.values_list("message_id", flat=True))
 
-    def _waiting(self, *conditions: Q, **lookups: object) -> DeliveryQuerySet:
+    def _waiting(self, **lookups: object) -> DeliveryQuerySet:
+        """Lock what waits and nobody holds: whoever holds a delivery may want the subscription, which is locked."""
         mine = Delivery.objects.using(self.using).of(self.row.pk).exclude(state=DeliveryState.CLAIMED)
-        return mine.filter(*conditions, **lookups).locked()
+        return mine.filter(**lookups).locked(skip=True)
 
     def _uproot(self, messages: Collection[UUID]) -> list[Delivery]:
         """Take out what waits under an ordering key, to be inserted again as it was, but later."""

@@ -37,6 +37,8 @@ class Verdicts:
 
     failed: with what was raised. shared: of these, the ones that failed together; each is claimed alone next time.
     released: never started, they go back unharmed. replies: published if acked.
+    in_a_row: how many failed after the last that was acked; None: as many as failed.
+    early: the acked are yet to be handled, so a breaker learns nothing from them.
     """
 
     acked: Sequence[Key] = ()
@@ -44,6 +46,8 @@ class Verdicts:
     shared: Collection[Key] = ()
     released: Sequence[Key] = ()
     replies: Mapping[Key, Reply] = field(default_factory=dict)
+    in_a_row: int | None = None
+    early: bool = False
 
 
 def settle(verdicts: Verdicts, roster: Mapping[int, Subscriber], *, using: str) -> frozenset[Key]:
@@ -53,18 +57,23 @@ def settle(verdicts: Verdicts, roster: Mapping[int, Subscriber], *, using: str) 
     delivery is another's, so nothing was done for it. ``roster`` has the claims' subscriptions.
     A reply that cannot be published raises a BrokerError and undoes the whole: check it first.
     """
-    has_breakers = any(subscriber.breaker for subscriber in roster.values())
-    if not (verdicts.failed or verdicts.released or verdicts.replies or has_breakers):
+    turns = not verdicts.early and any(subscriber.breaker for subscriber in roster.values())
+    if not (verdicts.failed or verdicts.released or verdicts.replies or turns):
         return frozenset(_ack(verdicts.acked, roster, using))
     with transaction.atomic(using=using):
-        breakers = lock_breakers(roster, failing=bool(verdicts.failed), using=using)
+        breakers = lock_breakers(roster, failing=bool(verdicts.failed), using=using) if turns else []
         acked = _ack(verdicts.acked, roster, using)
         # Before the failures, which hand back what was claimed behind them: that would look lost.
         released = release(verdicts.released, using=using)
         failed = fail(verdicts.failed, roster, shared=verdicts.shared, using=using)
         _reply([reply for key, reply in verdicts.replies.items() if key in acked], using)
-        turn_breakers(breakers, Counter(acked.values()), failed.counted, roster, using=using)
+        in_a_row = {pk: _at_most(count, verdicts.in_a_row) for pk, count in failed.counted.items()}
+        turn_breakers(breakers, Counter(acked.values()), in_a_row, roster, using=using)
     return frozenset(acked) | failed.held | released
+
+
+def _at_most(count: int, limit: int | None) -> int:
+    return count if limit is None else min(count, limit)
 
 
 def _ack(keys: Sequence[Key], roster: Mapping[int, Subscriber], using: str) -> dict[Key, int]:

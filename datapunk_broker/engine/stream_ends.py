@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from datapunk_broker.engine.read import ends_of
-from datapunk_broker.models import StreamEntry, StreamHead
+from datapunk_broker.models import StreamEntry, StreamHead, Topic
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Head:
 
 def heads(topics: Collection[str], *, using: str) -> dict[str, Head]:
     """Return the ends of those of these topics that are there and have a stream, by name; one statement."""
-    found = StreamHead.objects.using(using).filter(topic__name__in=topics, topic__deleted_at=None, topic__stream=True)
+    found = StreamHead.objects.using(using).filter(topic__in=Topic.objects.live().named(*topics), topic__stream=True)
     rows = found.values_list("topic__name", "topic_id", "position")
     return {name: Head(stream, position) for name, stream, position in rows}
 

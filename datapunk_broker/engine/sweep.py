@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from datapunk_broker import signals
 from datapunk_broker.engine.bury import End, bury
+from datapunk_broker.engine.dialects import LIMITING, RESTAMPING, dialect_of
 from datapunk_broker.engine.fold import fold
 from datapunk_broker.engine.keeping import restamp
 from datapunk_broker.engine.kinds import ANY, BY_AGE, with_ready
@@ -42,7 +43,10 @@ class Swept:
 
 
 def sweep(*, using: str) -> Swept:
-    """Go round once. Several may sweep at a time: each takes rows that no other has."""
+    """Go round once. Several may sweep at a time: each takes rows that no other has.
+
+    What costs the same whoever does it, one does at a time: the others go past it.
+    """
     began = time.monotonic()
     _restamp(using)
     swept = Swept(
@@ -50,7 +54,7 @@ def sweep(*, using: str) -> Swept:
         due=sweep_due(using=using),
         lapsed=_in_batches(_lapse, using),
         expired=_in_batches(_expire, using),
-        dropped=hold_limits(using=using, batch=BATCH),
+        dropped=_hold_limits(using),
         folded=fold(using=using),
         stalled=_stalled(using),
     )
@@ -180,7 +184,15 @@ def _purge(using: str) -> int:
 def _restamp(using: str) -> None:
     for subscription in Subscription.objects.using(using).live().filter(restamp_until__gt=Now()):
         with transaction.atomic(using=using):
+            if not dialect_of(using).try_lock(RESTAMPING):
+                return
             restamp(subscription, using=using)
+
+
+def _hold_limits(using: str) -> int:
+    with transaction.atomic(using=using):
+        # Two that counted the same excess would make it give way twice.
+        return hold_limits(using=using, batch=BATCH) if dialect_of(using).try_lock(LIMITING) else 0
 
 
 def _stalled(using: str) -> frozenset[str]:

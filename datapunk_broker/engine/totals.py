@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from uuid import UUID
 
 from django.db.models import Count, Subquery, Value
 from django.db.models.fields import UUIDField
@@ -69,16 +68,19 @@ def totals(*, using: str) -> Totals:
 
 
 def _published(using: str) -> tuple[TopicTotals, ...]:
-    counts = _counts(counted_before(using=using), using)
+    counts = published_by_topic(using=using)
     topics = Topic.objects.using(using).live().order_by("pk").values_list("pk", "name")
     return tuple(TopicTotals(name, counts[pk]) for pk, name in topics)
 
 
-def _counts(before: UUID, using: str) -> Counter[int]:
-    """Add what is counted to what came since: in one statement, because how far it is counted moves on meanwhile.
+def published_by_topic(*, using: str) -> Counter[int]:
+    """Return how many messages were ever published to each topic, by its id; two statements.
+
+    It adds what is counted to what came since: in one statement, because how far it is counted moves on meanwhile.
 
     That is never further back than it was before, which is said too: the planner has to know that these are few.
     """
+    before = counted_before(using=using)
     counted = TrafficTotal.objects.using(using).of_topics().order_by().values_list("topic_id", "count")
     mark = TrafficTotal.objects.marks().values("counted_before")[:1]
     since = Coalesce(Subquery(mark), Value(before, output_field=UUIDField()))

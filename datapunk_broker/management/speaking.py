@@ -3,7 +3,7 @@
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -28,12 +28,17 @@ class BrokerCommand(BaseCommand):
 @contextmanager
 def until_interrupted() -> Iterator[None]:
     """Let Ctrl-C, and SIGTERM just the same, end what is inside, and no more than that."""
+    with suppress(KeyboardInterrupt), terminable():
+        yield
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM be a KeyboardInterrupt inside, as Ctrl-C is."""
     is_main = threading.current_thread() is threading.main_thread()
     before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
     try:
         yield
-    except KeyboardInterrupt:
-        pass
     finally:
         if is_main:
             signal.signal(signal.SIGTERM, before)

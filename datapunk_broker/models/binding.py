@@ -3,15 +3,27 @@
 from django.db import models
 from django.db.models import Q
 
+from datapunk_broker.models.routing import Routing, RoutingQuerySet
 from datapunk_broker.models.subscription import Subscription
 
 
-class Binding(models.Model):
+class BindingQuerySet(RoutingQuerySet["Binding"]):
+    """Bumps the topics of what it writes."""
+
+
+class Binding(Routing):
     """A routing key or pattern (DIRECT, TOPIC), or header arguments (HEADERS)."""
+
+    ROUTING = frozenset({"subscription", "subscription_id", "routing_key", "headers"})
+    PARENT = "subscription"
+    TOPIC_OF_PARENT = "subscriptions"
 
     subscription = models.ForeignKey(Subscription, on_delete=models.CASCADE, related_name="bindings")
     routing_key = models.CharField(max_length=255, null=True, blank=True)
     headers = models.JSONField(null=True, blank=True)
+
+    objects = BindingQuerySet.as_manager()
+    plain = models.Manager["Binding"]()
 
     class Meta:
         constraints = (

@@ -8,10 +8,11 @@ from datapunk_broker.states import Encoding
 
 
 class Message(models.Model):
-    """One published message; it never changes.
+    """One published message: what was published never changes.
 
     id: UUIDv7, so the primary key is in the order of publishing. routed_to: the ids of the subscriptions that
-    matched when it was published, which ``audit`` holds the deliveries against.
+    matched when it was published, and of those that a ``seek`` added since; ``audit`` holds the deliveries
+    against it.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

@@ -3,8 +3,10 @@
 from django.db import models
 from django.db.models import Q
 
+from datapunk_broker.conf import is_name
 from datapunk_broker.models.clock import Clocked, ClockedQuerySet
 from datapunk_broker.models.fields import choice, inherited_choice, one_of
+from datapunk_broker.models.routing import Routing, RoutingQuerySet
 from datapunk_broker.models.topic import Topic
 from datapunk_broker.states import (
     BreakerState,
@@ -27,16 +29,29 @@ class SubscriptionQuerySet(ClockedQuerySet["Subscription"]):
         """Return the live ones that people made: not the streams' own."""
         return self.live().exclude(transport=Transport.STREAM)
 
+    def named(self, *names: str) -> "SubscriptionQuerySet":
+        """Return those that are called so; what is no name at all, no subscription is called."""
+        return self.filter(name__in=[name for name in names if is_name(name)])
+
     def of_topic(self, topic: Topic) -> "SubscriptionQuerySet":
         """Return those of one topic."""
         return self.filter(topic=topic)
 
 
-class Subscription(Clocked):
+class RoutingSubscriptionQuerySet(RoutingQuerySet["Subscription"], SubscriptionQuerySet):  # type: ignore[override]
+    """The same, and bumps the topics of what it writes."""
+
+
+class Subscription(Routing, Clocked):
     """One subscription; a NULL option takes the topic's, then the settings' default. Durations are seconds.
 
     restamp_until: since ``ordering`` was switched, the sweep looks until then for deliveries that missed it.
     """
+
+    # Not ``state``: what is paused is routed to, and whoever deletes writes ``deleted_at`` (a CHECK says so).
+    ROUTING = frozenset({"topic", "topic_id", "name", "transport", "ordering", "over_limit", "deleted_at"})
+    PARENT = "topic"
+    TOPIC_OF_PARENT = "pk"
 
     topic = models.ForeignKey(Topic, on_delete=models.PROTECT, related_name="subscriptions")
     name = models.CharField(max_length=207)
@@ -71,7 +86,8 @@ class Subscription(Clocked):
     updated_at = models.DateTimeField(auto_now=True)
     deleted_at = models.DateTimeField(null=True, editable=False)
 
-    objects = SubscriptionQuerySet.as_manager()
+    objects = RoutingSubscriptionQuerySet.as_manager()
+    plain = SubscriptionQuerySet.as_manager()
 
     class Meta:
         constraints = (

@@ -15,6 +15,9 @@ LATENCY_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 PUBLISHED = "published"
 """The outcome of what is counted of a topic."""
 
+PRUNED = "pruned"
+"""The outcome of those messages that were removed since."""
+
 
 class Traffic(models.Model):
     """What one settled batch adds; the sweep folds these rows into ``TrafficMinute`` and ``TrafficTotal``.
@@ -46,6 +49,10 @@ class CountsQuerySet(models.QuerySet[Any]):
     def of_topics(self) -> Self:
         """Return what was published."""
         return self.filter(subscription=None, topic__isnull=False, outcome=PUBLISHED)
+
+    def pruned(self) -> Self:
+        """Return what was removed of that."""
+        return self.filter(subscription=None, topic__isnull=False, outcome=PRUNED)
 
     def marks(self) -> Self:
         """Return the total that says how far topics are counted."""
@@ -88,9 +95,13 @@ class TrafficMinute(models.Model):
 class TrafficTotal(models.Model):
     """All there ever was of a subscription, by outcome, or of a topic (``published``): what minutes add up to.
 
+    ``pruned`` is how many of a topic's messages were removed.
+
     One row is of none: its ``counted_before`` is the id below which all messages are in the counts of their topics;
     those above are counted when somebody asks.
     """
+
+    PRUNED = PRUNED
 
     topic = loose_reference("datapunk_broker.Topic", null=True)
     subscription = loose_reference("datapunk_broker.Subscription", null=True)

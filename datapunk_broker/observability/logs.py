@@ -158,8 +158,8 @@ def _topology_changed(topic: str, **_: object) -> None:
 
 
 def _failure(about: dict[str, Any]) -> dict[str, Any]:
-    names = ("subscription", "topic", "message_id", "correlation_id", "attempt", "error_class")
-    return {name: about.get(name) for name in names}
+    names = ("subscription", "topic", "message_id", "correlation_id", "attempt", "error_class", "where")
+    return {name: about[name] for name in names if name in about}
 
 
 RECEIVERS: dict[Signal, Callable[..., None]] = {

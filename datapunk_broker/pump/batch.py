@@ -9,7 +9,6 @@ from datapunk_broker.engine.receive import receive
 from datapunk_broker.engine.roster import Subscriber
 from datapunk_broker.engine.rows import Claimed
 from datapunk_broker.envelope import Received, claim_of
-from datapunk_broker.exceptions import PayloadInvalidError
 from datapunk_broker.states import DeliveryMode, SubscriptionMode
 from datapunk_broker.transports import Errand, Transport
 
@@ -63,7 +62,7 @@ class Batch:
         for row in self.rows:
             try:
                 messages.append(receive(row, self.subscriber, kind))
-            except PayloadInvalidError as error:
+            except Exception as error:  # noqa: BLE001 - the subscriber's own type may raise anything
                 unreadable[row.key] = error
         return messages, unreadable
 

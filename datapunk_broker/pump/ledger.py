@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from django.db import Error, connections
@@ -10,7 +10,7 @@ from django.db import Error, connections
 from datapunk_broker import signals
 from datapunk_broker.engine.fail import MESSAGE_FAULTS
 from datapunk_broker.engine.hold import Key
-from datapunk_broker.engine.publish import check
+from datapunk_broker.engine.publish import check_each
 from datapunk_broker.engine.roster import Subscriber
 from datapunk_broker.engine.settle import Reply, Verdicts, settle
 from datapunk_broker.exceptions import BrokerError
@@ -36,7 +36,7 @@ class Ledger:
         self.roster: Mapping[int, Subscriber] = {batch.subscriber.id: batch.subscriber}
         self.open: dict[Key, None] = dict.fromkeys(batch.keys)
         self.interrupted: list[Key] = []
-        self.started = self.lost = self._failing = 0
+        self.started = self.lost = self.succeeded = self._failing = 0
         self._asking: dict[Key, Message] = {}
         self._begin()
 
@@ -46,6 +46,7 @@ class Ledger:
         self.shared: set[Key] = set()
         self.released: list[Key] = []
         self.replies: dict[Key, Reply] = {}
+        self.in_a_row = 0
         self._flushed_at = time.monotonic()
 
     @property
@@ -73,11 +74,26 @@ class Ledger:
     def fail(self, key: Key, error: Exception, *, shared: bool = False) -> None:
         """Take down a failure."""
         self.open.pop(key, None)
-        self.started += 1
-        self._failing += reason_of(error) not in MESSAGE_FAULTS
+        self.count(error)
         self.failed[key] = error
         if shared:
             self.shared.add(key)
+
+    def spent(self, keys: Collection[Key], held: Collection[Key]) -> None:
+        """Take down claims that were settled before they are handled."""
+        for key in keys:
+            self.open.pop(key, None)
+        self.lost += len(keys) - len(held)
+
+    def count(self, error: Exception | None) -> None:
+        """Count one that was handled, well or not; a fault of the message's own says nothing of the subscriber."""
+        self.started += 1
+        if error is None:
+            self.succeeded += 1
+            self._failing = self.in_a_row = 0
+        elif reason_of(error) not in MESSAGE_FAULTS:
+            self._failing += 1
+            self.in_a_row += 1
 
     def goes_on(self) -> bool:
         """Return whether to start on one more: no breaker opens by what is known, and the pump is not stopped."""
@@ -91,7 +107,8 @@ class Ledger:
     def flush(self) -> None:
         """Settle what is gathered. Where that fails it stays gathered, for ``close`` to try again."""
         self._flushed_at = math.inf
-        verdicts = Verdicts(self.acked, self.failed, self.shared, self.released, self.replies)
+        self._check_replies()
+        verdicts = Verdicts(self.acked, self.failed, self.shared, self.released, self.replies, self.in_a_row)
         asked = len(self.acked) + len(self.failed) + len(self.released)
         if asked:
             self.lost += asked - len(self._settle(verdicts))
@@ -126,18 +143,23 @@ class Ledger:
                 raise
             acked = [key for key in verdicts.acked if key not in verdicts.replies]
             failed = {**verdicts.failed, **dict.fromkeys(verdicts.replies, error)}
-            again = Verdicts(acked, failed, verdicts.shared, verdicts.released)
+            again = Verdicts(acked, failed, verdicts.shared, verdicts.released, in_a_row=verdicts.in_a_row)
             return settle(again, self.roster, using=self.using)
 
     def _handled(self, key: Key, value: Any) -> None:
         message = self._asking.get(key)
         if message is not None and (reply := reply_of(message, value)):
-            try:
-                check(reply.topic, reply.message(), using=self.using)
-            except BrokerError as error:
-                self.fail(key, error)
-                return
             self.replies[key] = reply
-        self.started += 1
-        self._failing = 0
+        self.count(None)
         self.acked.append(key)
+
+    def _check_replies(self) -> None:
+        """Let those fail whose reply its topic does not take."""
+        by_topic: dict[str, list[Key]] = {}
+        for key, reply in self.replies.items():
+            by_topic.setdefault(reply.topic, []).append(key)
+        for topic, keys in by_topic.items():
+            problems = check_each(topic, [self.replies[key].message() for key in keys], using=self.using)
+            self.failed |= {key: problem for key, problem in zip(keys, problems, strict=True) if problem}
+        self.replies = {key: reply for key, reply in self.replies.items() if key not in self.failed}
+        self.acked = [key for key in self.acked if key not in self.failed]

@@ -11,9 +11,9 @@ import msgspec
 
 from datapunk_broker import signals
 from datapunk_broker.conf import get_config
+from datapunk_broker.engine.fail import where_raised
 from datapunk_broker.engine.roster import Subscriber, active
 from datapunk_broker.envelope import Received
-from datapunk_broker.exceptions import BrokerError
 from datapunk_broker.payload import decode
 from datapunk_broker.pump.answers import answer
 from datapunk_broker.retry import reason_of
@@ -39,6 +39,7 @@ def deliver_live(wire: Wire, using: str | None = None) -> None:
                 attempt=1,
                 reason=reason_of(error),
                 error_class=type(error).__qualname__,
+                where=where_raised(error),
                 retry_in=None,
             )
 
@@ -53,7 +54,7 @@ def _errors(wire: Wire, subscriber: Subscriber, using: str) -> list[Exception]:
         for outcome in outcomes:
             if outcome.error is None:
                 answer(message, outcome.reply, using=using)
-    except BrokerError as error:
+    except Exception as error:  # noqa: BLE001 - the subscriber's own type may raise anything, and others wait
         return [error]
     return [outcome.error for outcome in outcomes if outcome.error is not None]
 

@@ -1,4 +1,4 @@
-"""How many messages a pump claims of a subscription: about as many as it handles in half a second."""
+"""How much at a time: what a pump claims, what suspects take of a busy one, how long it leaves alone who waits."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,12 @@ FIRST = 4
 GROWTH = 4
 LARGEST = 500
 SMOOTHING = 0.5
+
+SUSPECTS_SHARE = 0.15
+"""Seconds that suspects may take for each second of ordinary work."""
+
+REST, LONGEST_REST = 10, 0.5
+"""A subscription that had nothing to give is left alone for so many times as long as it took to see that; seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +32,28 @@ class Pace:
         smooth = each if self.seconds is None else SMOOTHING * each + (1 - SMOOTHING) * self.seconds
         target = LARGEST if smooth * LARGEST <= WORTH else max(1, int(WORTH / smooth))
         return Pace(min(target, self.share * GROWTH), smooth)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """The seconds that suspects may take; below none, what they took beyond it."""
+
+    seconds: float = 0.0
+
+    def after_work(self, seconds: float) -> "Allowance":
+        """Return what is allowed after so many seconds of ordinary work."""
+        return Allowance(self.seconds + SUSPECTS_SHARE * seconds)
+
+    def after_suspects(self, seconds: float, *, left: bool) -> "Allowance":
+        """Return what is allowed after suspects took so many seconds; where none is ``left`` nothing is kept."""
+        rest = self.seconds - seconds
+        return Allowance(rest if left else min(rest, 0.0))
+
+
+IDLE = Allowance(0.05)
+"""What suspects may take where there is nothing else to do, before the next look for it."""
+
+
+def rest(seconds: float) -> float:
+    """Return for how long to leave a subscription alone that took so many seconds to find nothing to claim."""
+    return min(LONGEST_REST, REST * seconds)

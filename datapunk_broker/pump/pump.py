@@ -14,10 +14,10 @@ from datapunk_broker.pump.wake import stopping, wait
 from datapunk_broker.states import Transport
 from datapunk_broker.transports.handler import HandlerTransport
 
-SLICE = 10.0
-"""Seconds that a pump runs at most, so that one worker slot serves every queue in turn."""
+SLICE = 2.0
+"""Seconds that a pump runs at most: a worker with a single slot serves every queue in turn."""
 
-LINGER = 5.0
+LINGER = 1.0
 """Seconds that the standby waits for the next message before it ends; then the doorbell starts a pump."""
 
 __all__ = ["Pump", "pump_for", "stopping"]
@@ -30,11 +30,18 @@ STANDBY_EVERY, STANDBY_LEASE = 0.5, timedelta(seconds=2)
 
 
 class Pump:
-    """One pump. ``round`` does a round of work and returns how much it did."""
+    """One pump. ``round`` does a round of work and returns how much it did; ``wake`` tells it that there is news."""
 
-    def __init__(self, transport: str, round: Callable[[], int], *, using: str) -> None:  # noqa: A002
+    def __init__(
+        self,
+        transport: str,
+        round: Callable[[], int],  # noqa: A002
+        *,
+        using: str,
+        wake: Callable[[], object] = lambda: None,
+    ) -> None:
         self.transport, self.using = transport, using
-        self.round = round
+        self.round, self.wake = round, wake
         self._me = uuid4()
         self._swept_at = self._stood_by_at = -1e9
 
@@ -51,14 +58,17 @@ class Pump:
             if idle >= linger or not self._stands_by(now):
                 stand_down(self.transport, self._me, using=self.using)
                 return False
-            wait(self.transport, POLL if idle < 1 else POLL_LATER)
+            if wait(self.transport, POLL if idle < 1 else POLL_LATER):
+                self.wake()
         stand_down(self.transport, self._me, using=self.using)
         return True
 
     def drain(self) -> int:
         """Do rounds until one finds nothing; return how much was done. For tests and commands: it never waits."""
-        total = 0
-        while done := self.round():
+        total, done = 0, 1
+        while done:
+            self.wake()
+            done = self.round()
             total += done
         return total
 
@@ -80,4 +90,5 @@ def pump_for(transport: str, using: str | None = None) -> Pump:
     using = using or get_config().database
     if transport == Transport.STREAM:
         return Pump(transport, lambda: sum(done.count for done in append(using=using)), using=using)
-    return Pump(transport, Rounds(transport, HandlerTransport(), using=using), using=using)
+    rounds = Rounds(transport, HandlerTransport(), using=using)
+    return Pump(transport, rounds, using=using, wake=rounds.wake)

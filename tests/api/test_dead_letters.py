@@ -1,5 +1,6 @@
 """Dead letters over HTTP."""
 
+from base64 import urlsafe_b64encode
 from datetime import timedelta
 from typing import Any
 
@@ -69,6 +70,22 @@ def test_a_dead_letter_is_read_with_its_traceback(api: Api) -> None:
     assert api.get(f"dead-letters/{letter['id']}/").json() == {**letter, "traceback": "File …"}
 
 
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-31 12:00:00Z"])
+def test_a_moment_outside_the_calendar_or_in_another_notation_is_refused_wherever_it_stands(
+    api: Api, moment: str
+) -> None:
+    cursor = urlsafe_b64encode(f'[false,["{moment}",1]]'.encode()).decode()
+
+    refused = [
+        api.get("dead-letters/", since=moment),
+        api.get("dead-letters/", cursor=cursor),
+        api.post("dead-letters/redrive/", {"filter": {"until": moment}}),
+    ]
+
+    assert [(answer.status_code, answer.json()["code"]) for answer in refused] == [(400, "payload_invalid")] * 3
+    assert [answer.json()["errors"][0]["field"] for answer in refused] == ["since", "cursor", "filter.until"]
+
+
 @pytest.mark.parametrize("pk", ["0", "999999999999999999", "9999999999999999999999", "x", "-1"])
 def test_a_dead_letter_that_is_not_there_is_not_found(api: Api, pk: str) -> None:
     assert api.get(f"dead-letters/{pk}/").status_code == 404
@@ -119,6 +136,15 @@ def test_dead_letters_are_redriven_with_another_payload(api: Api, payload: Any) 
     assert done["count"] == 1
     assert [message.payload for message in broker.pull("on-call")] == [payload]
     assert str(Message.objects.get(pk=done["message_ids"][0]).redriven_from) == letter["message"]
+
+
+def test_another_payload_is_delivered_byte_for_byte(api: Api) -> None:
+    payload = b'{"b" : 1.0, "a":"\\ud800" }'
+
+    done = api.post("dead-letters/redrive/", b'{"ids": [%d], "payload": %s}' % (letter_of("fire", api)["id"], payload))
+
+    assert done.json()["count"] == 1
+    assert b'"payload":%s,' % payload in api.post("subscriptions/on-call/pull/", {}).content
 
 
 def test_dead_letters_are_redriven_at_a_rate(api: Api) -> None:

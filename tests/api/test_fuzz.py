@@ -73,6 +73,8 @@ def test_no_request_makes_an_error_of_ours_or_breaks_the_schema(server: Server, 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
 
     assert run.returncode == 0, run.stdout[-20_000:] + run.stderr
+    [(described, tested)] = re.findall(r"Selected: \d+/(\d+)\s+Tested: (\d+)", run.stdout)
+    assert described == tested
     [count] = re.findall(r"(\d+) generated", run.stdout)
     assert int(count) >= FEWEST
     print(run.stdout[-1500:])  # noqa: T201

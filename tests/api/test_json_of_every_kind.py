@@ -155,6 +155,17 @@ def test_of_a_payload_given_twice_the_last_counts_with_lone_surrogates_as_withou
     assert [pulled[0][:2], pulled[1][:9]] == [b"2,", b'"\\udfff",']
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("topics/orders/messages/", b'{"payload": 1, "routing_key": "\\ud800"}'),
+        ("explain/", b'{"topic": "orders", "routing_key": "\\ud800"}'),
+    ],
+)
+def test_a_lone_surrogate_that_cannot_be_kept_is_called_one(api: Api, path: str, body: bytes) -> None:
+    assert "lone surrogate" in api.post(path, body).json()["detail"]
+
+
 @pytest.mark.parametrize("path", ["topics/", "subscriptions/", "explain/", "dead-letters/redrive/", "token/"])
 def test_no_other_body_is_answered_with_an_error_of_ours(api: Api, path: str) -> None:
     for payload in (*REFUSED, *KEPT):

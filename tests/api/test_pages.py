@@ -85,6 +85,19 @@ def test_dead_letters_of_one_moment_are_walked_one_by_one(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("_orders")
+def test_a_page_whose_rows_are_gone_is_empty_and_leads_back(api: Api) -> None:
+    broker.publish_many("orders", [broker.Outgoing(n) for n in range(3)])
+    broker.reject([message.ack_id for message in broker.pull("audit")])
+    first = api.get("dead-letters/?page_size=2").json()
+    DeadLetter.objects.exclude(pk__in=[row["id"] for row in first["results"]]).delete()
+
+    last = api.get(first["next"]).json()
+
+    assert (last["results"], last["next"]) == ([], None)
+    assert api.get(last["previous"]).json()["results"] == first["results"]
+
+
+@pytest.mark.usefixtures("_orders")
 def test_a_cursor_of_another_list_is_refused(api: Api) -> None:
     broker.publish_many("orders", [broker.Outgoing(n) for n in range(3)])
     cursor = api.get("topics/orders/messages/?page_size=1").json()["next"].partition("cursor=")[2].partition("&")[0]

@@ -109,6 +109,8 @@ def test_the_nearest_delivery_mode_decides_for_a_webhook() -> None:
         ({"transport": "pull", "secret": "whsec_x"}, "secret"),
         ({"transport": "pull", "handler": "a:b"}, "handler"),
         ({"batch_window": 2}, "batch_window"),
+        ({"mode": "streaming"}, "mode"),
+        ({"transport": "pull", "mode": "streaming"}, "mode"),
         ({"transport": "webhook", "endpoint_url": "https://example.com", "mode": "batch"}, "mode"),
     ],
 )
@@ -118,12 +120,16 @@ def test_options_that_exclude_each_other_are_refused(options: dict[str, Any], fi
     assert refused.value.field == field
 
 
+def test_the_mode_that_is_not_there_yet_is_refused_with_what_there_is() -> None:
+    with pytest.raises(ConfigInvalidError, match="the topic's stream"):
+        check_subscription(subscription(mode="streaming"), CONFIG)
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"mode": "batch", "batch_window": 2, "batch_size": 1000, "ordering": True, "max_in_flight": 1},
         {"ordering": True, "batch_window": 0, "endpoint_url": "", "max_attempts": 1, "jitter": 1},
-        {"transport": "pull", "mode": "streaming"},
     ],
 )
 def test_options_that_go_together_are_taken(options: dict[str, Any]) -> None:

@@ -5,14 +5,15 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
 
-from datapunk_broker.consumers.hints import HINT_EVERY, Herald, group_of, origin
+from datapunk_broker.consumers.hearing import Hearing
+from datapunk_broker.consumers.hints import HINT, HINT_EVERY, Herald, group_of, origin
 from tests.consumers.client import PATIENCE
 
 MEMORY = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -128,3 +129,41 @@ async def test_a_forked_worker_tells_by_itself() -> None:
         _, told = await forked.communicate()
         assert forked.returncode == 0, told.decode()
         assert {(await ear.hear())["head"], (await ear.hear())["head"]} == {1, 2}
+
+
+class Listening:
+    """Hears how far streams grew."""
+
+    def __init__(self) -> None:
+        self.heads: asyncio.Queue[int] = asyncio.Queue()
+
+    def grew(self, topic: str, head: int) -> None:
+        assert topic == "orders"
+        self.heads.put_nowait(head)
+
+    def has_work(self, topic: str) -> None: ...
+
+    def came(self, topic: str, message: Mapping[str, Any]) -> None: ...
+
+    def missed(self) -> None: ...
+
+
+async def test_a_layer_that_forgets_whom_it_tells_is_joined_again(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgetful = {**settings.CHANNEL_LAYERS["default"]["CONFIG"], "group_expiry": 1}
+    settings.CHANNEL_LAYERS = {"default": {"BACKEND": "channels_redis.core.RedisChannelLayer", "CONFIG": forgetful}}
+    monkeypatch.setattr("datapunk_broker.consumers.hearing.REJOIN_EVERY", 0.2)
+    layer, listening = get_channel_layer(), Listening()
+    hearing = Hearing(listening)
+    hearing.add("orders")
+    await asyncio.sleep(2)
+
+    hint = {"type": HINT, "topic": "orders", "head": 7, "origin": "another process"}
+    await layer.group_send(group_of("orders"), hint)
+
+    async with asyncio.timeout(PATIENCE):
+        assert await listening.heads.get() == 7
+    hearing.remove("orders")
+    await asyncio.sleep(0.3)
+    await layer.close_pools()

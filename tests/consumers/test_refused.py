@@ -35,6 +35,7 @@ def test_a_frame_that_is_not_valid_closes_and_says_why(site: Site, token: str) -
             assert (error["code"], bool(error["detail"])) == ("frame_invalid", True), text
             assert client.hear("goodbye") == {"type": "goodbye", "code": 4501, "reconnect": False}
             assert client.closed() == 4501
+            assert client.socket.close_reason == "bad_frame"
 
 
 def test_a_binary_frame_closes(site: Site, token: str) -> None:

@@ -1,12 +1,13 @@
 """Streams that do not reach back, begin anew or end, and subscriptions that cannot begin."""
 
 import threading
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
 
 from datapunk_broker import broker
-from datapunk_broker.models import StreamEntry, StreamHead
+from datapunk_broker.models import Message, StreamEntry, StreamHead
 from tests.consumers.client import Client
 from tests.consumers.conftest import make_topic, payloads, publish
 from tests.consumers.test_streams import positions, prune
@@ -37,6 +38,24 @@ def test_a_history_pruned_down_to_nothing_is_a_reset_too(client: Client) -> None
     reset = client.hear("reset")
     assert (reset["reason"], reset["oldest"], reset["head"]) == ("pruned", 3, 2)
     client.hear("caught_up")
+
+
+def test_a_time_before_the_oldest_that_is_kept_is_a_reset_and_a_later_one_is_not(client: Client) -> None:
+    make_topic()
+    publish("orders", *range(1, 6))
+    prune("orders", up_to=3)
+    latest = Message.objects.order_by("-id")[0].published_at
+
+    client.subscribe("orders", **{"from": {"time": 0}})
+    reset = client.hear("reset")
+    assert (reset["reason"], reset["oldest"], reset["head"]) == ("pruned", 4, 5)
+    assert payloads(client.items(2)) == [4, 5]
+    client.hear("caught_up")
+
+    Message.objects.filter(pk=Message.objects.order_by("id")[3].pk).update(published_at=latest - timedelta(hours=1))
+    StreamEntry.objects.filter(position=4).update(appended_at=latest - timedelta(hours=1))
+    client.subscribe("orders", "later", **{"from": {"time": latest.isoformat()}})
+    assert payloads(client.items(1)) == [5]
 
 
 def test_a_reader_without_credit_that_prune_overtakes_is_told(client: Client) -> None:

@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from datapunk_broker.engine.audit import audit
 from datapunk_broker.engine.publish import publish
-from datapunk_broker.engine.routes import forget_routes
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.models import (
     Attempt,
@@ -42,7 +41,6 @@ def make_topic(name: str = "orders", *, stream: bool = False, using: str = "defa
     if stream:
         make_subscription(topic, f"stream:{name}", transport=Transport.STREAM, using=using)
         StreamHead.objects.using(using).create(topic=topic)
-    forget_routes()
     return topic
 
 
@@ -61,7 +59,6 @@ def make_subscription(
         Binding(subscription=subscription, **({"routing_key": b} if isinstance(b, str) else {"headers": b}))
         for b in bindings
     )
-    reroute(topic, using=using)
     return subscription
 
 
@@ -69,19 +66,12 @@ def delete_subscription(subscription: Subscription) -> None:
     """A tombstone."""
     rows = Subscription.objects.filter(pk=subscription.pk)
     rows.update(state=SubscriptionState.DELETED, deleted_at=Now())
-    reroute(subscription.topic)
 
 
 def delete_topic(topic: Topic) -> None:
     """A tombstone, and one for each of its subscriptions."""
     Subscription.objects.live().of_topic(topic).update(state=SubscriptionState.DELETED, deleted_at=Now())
     Topic.objects.filter(pk=topic.pk).update(deleted_at=Now())
-    reroute(topic)
-
-
-def reroute(topic: Topic, *, using: str = "default") -> None:
-    Topic.objects.using(using).filter(pk=topic.pk).bump_routing()
-    forget_routes()
 
 
 def published(topic: Topic | str, *payloads: Any, using: str = "default", **options: Any) -> list[Message]:

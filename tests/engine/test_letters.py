@@ -2,8 +2,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from datapunk_broker.engine import letters
+from datapunk_broker.engine import redrive as redrive_engine
 from datapunk_broker.engine.letters import Chosen, chosen
 from datapunk_broker.engine.redrive import Redriven, discard, redrive
 from datapunk_broker.exceptions import ConfigInvalidError
@@ -34,6 +38,10 @@ def redriven(dead_letters: Chosen, **options: Any) -> Redriven:
     return redrive(dead_letters, using="default", **options)
 
 
+def ids(dead_letters: Chosen) -> list[int]:
+    return [pk for page in chosen(dead_letters, using="default").pages() for pk in page]
+
+
 def test_a_querysets_own_limits_are_respected(topic: Topic, billing: Subscription) -> None:
     dead = died(billing, published(topic, *range(4)))
     assert redriven(DeadLetter.objects.filter(pk=dead[2].pk)).count == 1
@@ -53,13 +61,13 @@ def test_a_filter_holds_every_condition_at_once(topic: Topic) -> None:
     )
     died(other, messages)
     yesterday = now - timedelta(days=1)
-    assert chosen({"subscription": "billing", "until": yesterday}, using="default") == [old.pk]
+    assert ids({"subscription": "billing", "until": yesterday}) == [old.pk]
     recent = {"subscription": "billing", "since": yesterday, "reason": "rejected", "topic": "orders"}
-    assert chosen(recent, using="default") == [rejected.pk]
-    assert chosen({"ids": [rejected.pk, old.pk, 10**30], "reason": "rejected"}, using="default") == [rejected.pk]
-    assert chosen({"topic": "elsewhere"}, using="default") == []
-    assert len(chosen({}, using="default")) == 6
-    assert chosen({"ids": []}, using="default") == []
+    assert ids(recent) == [rejected.pk]
+    assert ids({"ids": [rejected.pk, old.pk, 10**30], "reason": "rejected"}) == [rejected.pk]
+    assert ids({"topic": "elsewhere"}) == []
+    assert len(ids({})) == 6
+    assert ids({"ids": []}) == []
 
 
 @pytest.mark.parametrize(
@@ -99,3 +107,33 @@ def test_a_filter_discards_no_closed_dead_letter(topic: Topic, billing: Subscrip
     redriven({})
     assert discard({}, using="default") == 0
     assert DeadLetter.objects.count() == 1
+
+
+def test_they_are_read_page_by_page_and_none_that_dies_meanwhile_joins(
+    topic: Topic, billing: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(letters, "BATCH", 2)
+    *messages, late = published(topic, *range(6))
+    dead = died(billing, messages)
+    seen: list[int] = []
+
+    def progress(looked_at: int) -> None:
+        if not seen:
+            died(billing, [late])
+        seen.append(looked_at)
+
+    with CaptureQueriesContext(connection) as queries:
+        done = redriven(DeadLetter.objects.open(), progress=progress)
+    assert (done.count, seen) == (5, [2, 4, 5])
+    assert done.message_ids == tuple(letter.message_id for letter in dead)
+    asked = [q["sql"] for q in queries if q["sql"].startswith('SELECT "datapunk_broker_deadletter"."id" AS "pk" FROM')]
+    assert len([sql for sql in asked if sql.endswith("LIMIT 2")]) == 4, asked
+
+
+def test_it_names_no_more_of_them_than_fit_in_an_answer(
+    topic: Topic, billing: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive_engine, "NAMED", 2)
+    died(billing, published(topic, *range(5)))
+    done = redriven({})
+    assert (done.count, len(done.message_ids)) == (5, 2)

@@ -9,7 +9,7 @@ import pytest
 from django.db import transaction
 
 from datapunk_broker import signals
-from datapunk_broker.engine.publish import check, publish
+from datapunk_broker.engine.publish import publish
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.exceptions import (
     BrokerError,
@@ -19,6 +19,7 @@ from datapunk_broker.exceptions import (
     SchemaMismatchError,
 )
 from tests.engine.make import make_subscription, make_topic
+from tests.engine.verbs import check
 from tests.engine.working import USING, hearing, nothing_was_stored
 
 pytestmark = pytest.mark.django_db(transaction=True)

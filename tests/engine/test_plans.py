@@ -8,7 +8,8 @@ import pytest
 from django.db import connection, transaction
 
 from datapunk_broker.engine.append import append
-from datapunk_broker.engine.claim import claim, claim_guarded, claim_suspect, with_work
+from datapunk_broker.engine.claim import claim, claim_guarded, claim_suspect, with_suspects, with_work
+from datapunk_broker.engine.dialects.postgresql_sql import KEYS
 from datapunk_broker.engine.limits import hold_limits
 from datapunk_broker.engine.publish import publish
 from datapunk_broker.engine.sweep import sweep, sweep_due
@@ -113,7 +114,7 @@ def test_a_plan_made_once_for_all_parameters_is_as_good(crowd: Crowd) -> None:
     for _ in range(10):
         assert claimed(crowd.mine, *crowd.others, count=30)
         assert claim_guarded(subscriber_of(crowd.ordered), 5, using=USING)
-        claim_suspect(wanted(crowd.mine, *crowd.others), using=USING)
+        claim_suspect(subscriber_of(crowd.mine), using=USING)
     assert read_sequentially() == before
 
 
@@ -138,11 +139,27 @@ def test_an_ordered_claim_reads_a_bounded_number_of_rows(crowd: Crowd, after: st
     assert run.rows_read <= 1000
 
 
+def test_an_ordered_claim_reads_a_bounded_number_of_rows_where_every_key_waits(crowd: Crowd) -> None:
+    [waiting] = more("waiting")
+    key = {"ordering_key": "'key-' || lpad(i::text, 6, '0')"}
+    fill(waiting, 20_000, **SCHEDULED, **key)
+    fill(waiting, 20_000, **key)
+    analyze()
+    Subscription.objects.filter(pk=waiting.pk).update(ordering=True)
+    subscriber = subscriber_of(waiting)
+    for _ in range(3):
+        found: list[Any] = []
+        plans = explained(lambda: found.extend(claim_guarded(subscriber, 100, using=USING)))
+        assert not found
+        assert not [plan.sql for plan in plans if "" in plan.indexes]
+        assert sum(plan.rows_read for plan in plans) <= KEYS + 10
+
+
 def test_to_know_who_has_work_reads_a_row_each(crowd: Crowd) -> None:
     ids = [subscription.pk for subscription in (crowd.mine, crowd.busy, *crowd.others)]
-    plan = only(explained(lambda: with_work(ids, using=USING)))
-    assert "" not in plan.indexes
-    assert plan.rows_read <= 10
+    for plan in explained(lambda: (with_work(ids, using=USING), with_suspects(ids, using=USING))):
+        assert "" not in plan.indexes
+        assert plan.rows_read <= 10
 
 
 def test_an_idle_stream_costs_no_walk_over_what_others_wait_for(crowd: Crowd) -> None:

@@ -1,11 +1,13 @@
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db.models import F
 from django.utils import timezone
 
 from datapunk_broker.engine.prune import prune
-from datapunk_broker.models import Binding, StreamHead, Subscription, Topic, TrafficMinute
+from datapunk_broker.models import Binding, Delivery, Message, StreamHead, Subscription, Topic, TrafficMinute
 from datapunk_broker.states import TopicType
 from tests.engine.make import aged, delete_subscription, delete_topic, ended, make_subscription, make_topic, published
 
@@ -101,3 +103,20 @@ def test_a_name_is_free_while_its_tombstone_stands() -> None:
     buried_two_hours_ago()
     assert prune(using="default").tombstones == 1
     assert Topic.objects.get().pk != topic.pk
+
+
+@pytest.mark.parametrize(
+    "write", [lambda row: row.delete(), lambda row: Subscription.objects.filter(pk=row.pk).delete()]
+)
+def test_what_is_owed_to_a_subscription_that_is_no_more_holds_no_message(write: Callable[[Subscription], Any]) -> None:
+    topic = make_topic()
+    billing, gone = make_subscription(topic), make_subscription(topic, "gone")
+    old, held, new = published(topic, 1, 2, 3)
+    ended(billing, [old, new])
+    aged([old, held], timedelta(days=2))
+    lost = gone.pk
+    write(gone)
+    assert prune(using="default").messages == 1
+    assert Delivery.objects.of(lost).get().message_id == new.pk
+    assert Delivery.objects.of(billing.pk).count() == 1
+    assert Message.objects.count() == 2

@@ -8,7 +8,7 @@ import pytest
 from django.db import transaction
 
 from datapunk_broker import signals
-from datapunk_broker.engine.publish import check, publish
+from datapunk_broker.engine.publish import publish
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.exceptions import (
     BrokerError,
@@ -19,7 +19,8 @@ from datapunk_broker.exceptions import (
     TopicNotFoundError,
 )
 from datapunk_broker.models import Message, Subscription, Topic
-from tests.engine.make import make_subscription, make_topic, reroute
+from tests.engine.make import make_subscription, make_topic
+from tests.engine.verbs import check
 from tests.engine.working import USING, hearing
 
 pytestmark = pytest.mark.django_db
@@ -140,7 +141,6 @@ def test_a_message_sent_again_to_a_queue_that_filled_up_is_the_first_message() -
     billing = make_subscription(topic)
     [first] = publish("orders", [Outgoing(1, idempotency_key="k")], using=USING)
     Subscription.objects.filter(pk=billing.pk).update(over_limit=True)
-    reroute(topic)
     [again] = publish("orders", [Outgoing(1, idempotency_key="k")], using=USING)
     assert (again.message_id, again.duplicate) == (first.message_id, True)
     with pytest.raises(QueueFullError):

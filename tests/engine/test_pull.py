@@ -9,7 +9,7 @@ from datapunk_broker.engine.pull import pull, settle_pulled
 from datapunk_broker.engine.sweep import sweep
 from datapunk_broker.envelope import Received
 from datapunk_broker.exceptions import ConfigInvalidError, RetryAfter, SubscriptionNotFoundError
-from datapunk_broker.models import DeadLetter, Delivery, Subscription, Topic
+from datapunk_broker.models import Attempt, DeadLetter, Delivery, Subscription, Topic
 from tests.engine.make import delete_subscription, make_subscription, make_topic, published
 from tests.engine.working import USING, let_lapse, outcomes
 
@@ -108,6 +108,15 @@ def test_at_most_once_is_acked_before_it_is_given(topic: Topic, audit: Subscript
     assert lost(*ids(messages))
     let_everything_lapse()
     assert [message.payload for message in pulled()] == [2]
+
+
+def test_at_most_once_what_cannot_be_read_leaves_its_attempt(topic: Topic, audit: Subscription) -> None:
+    Subscription.objects.update(delivery_mode="at_most_once")
+    bad, good = published(topic, "seven", 7)
+    assert [message.payload for message in pull("audit", max_messages=2, payload_type=int, using=USING)] == [7]
+    assert outcomes() == [(bad.pk, "acked", 1), (good.pk, "acked", 1)]
+    [attempt] = Attempt.objects.all()
+    assert (attempt.message_id, attempt.subscription_id, attempt.reason) == (bad.pk, audit.pk, "validation_error")
 
 
 def test_what_nobody_can_read_is_dead_and_the_others_are_given(topic: Topic, audit: Subscription) -> None:

@@ -108,7 +108,7 @@ def test_a_redrive_does_without_history(billing: Subscription, topic: Topic) -> 
 def test_many_are_redriven_in_bounded_batches_with_progress(
     topic: Topic, billing: Subscription, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(letters.batches, "__defaults__", (3,))
+    monkeypatch.setattr(letters, "BATCH", 3)
     died(billing, published(topic, *range(7)))
     seen: list[int] = []
     assert redriven({}, progress=seen.append).count == 7

@@ -9,7 +9,7 @@ from django.test import override_settings
 
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.engine import routes
-from datapunk_broker.engine.publish import check, publish, publish_to
+from datapunk_broker.engine.publish import publish, publish_to
 from datapunk_broker.engine.routes import route_of
 from datapunk_broker.engine.topology import (
     create_subscription,
@@ -29,6 +29,7 @@ from datapunk_broker.exceptions import (
 )
 from datapunk_broker.models import Delivery, Message, Subscription, Topic
 from tests.engine.make import make_subscription, make_topic
+from tests.engine.verbs import check
 from tests.engine.working import USING
 
 pytestmark = pytest.mark.django_db
@@ -179,7 +180,7 @@ def test_settings_that_change_are_seen_at_once(topic: Topic) -> None:
 def test_bindings_written_past_the_broker_are_seen_when_the_memory_is_old(
     topic: Topic, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Subscription.objects.create(topic=topic, name="raw", transport="pull")
+    Subscription.plain.bulk_create([Subscription(topic=topic, name="raw", transport="pull")])
     assert send().deliveries == 0
     monkeypatch.setattr(routes, "MAX_AGE", -1.0)
     assert send().deliveries == 1

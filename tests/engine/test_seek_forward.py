@@ -114,12 +114,12 @@ def test_batches_go_oldest_first_and_report_progress(
 
 
 @pytest.mark.parametrize("count", [1, 25])
-def test_a_batch_takes_twelve_statements_whatever_its_size(topic: Topic, billing: Subscription, count: int) -> None:
+def test_a_batch_takes_ten_statements_whatever_its_size(topic: Topic, billing: Subscription, count: int) -> None:
     ended(billing, published(topic, *range(count)))
     with transaction.atomic(), CaptureQueriesContext(connection) as queries:
         sought(an_hour_ago())
     statements = [q["sql"] for q in queries if "SAVEPOINT" not in q["sql"]]
-    assert len(statements) == 12, statements
+    assert len(statements) == 10, statements
 
 
 @pytest.mark.parametrize(

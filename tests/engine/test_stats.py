@@ -7,8 +7,9 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from datapunk_broker.engine.fold import fold
+from datapunk_broker.engine.prune import prune
 from datapunk_broker.engine.stats import Stats, SubscriptionStats, stats
-from datapunk_broker.models import DeadLetter, Delivery, Traffic, TrafficMinute
+from datapunk_broker.models import DeadLetter, Delivery, Message, Traffic, TrafficMinute
 from datapunk_broker.states import (
     BreakerState,
     DeliveryState,
@@ -24,6 +25,7 @@ from tests.engine.make import (
     delete_subscription,
     delete_topic,
     died,
+    ended,
     make_subscription,
     make_topic,
     published,
@@ -131,7 +133,7 @@ def test_open_dead_letters_are_counted_by_reason_for_each_subscription_and_in_al
     assert stats(using="default").dead_letters == {"timeout": 3, "rejected": 1}
 
 
-def test_it_takes_six_statements_whatever_there_is() -> None:
+def test_it_takes_nine_statements_whatever_there_is() -> None:
     for name in ("a", "b", "c"):
         topic = make_topic(name)
         for number in range(3):
@@ -139,7 +141,25 @@ def test_it_takes_six_statements_whatever_there_is() -> None:
         published(topic, 1, 2)
     with CaptureQueriesContext(connection) as queries:
         stats(using="default")
-    assert len(queries) == 6, [q["sql"] for q in queries]
+    assert len(queries) == 9, [q["sql"] for q in queries]
+
+
+def test_what_is_kept_is_known_without_a_walk_over_it() -> None:
+    topic = make_topic(retention_hours=1)
+    kept = make_subscription(topic)
+    messages = published(topic, *range(5))
+    ended(kept, messages[:2])
+    aged(messages, timedelta(hours=3))
+    published(topic, "new")
+    for _ in range(2):
+        prune(using="default")
+        with CaptureQueriesContext(connection) as queries:
+            [line] = stats(using="default").topics
+        assert line.messages == Message.objects.count() == 4
+    counts = [q["sql"] for q in queries if 'COUNT("datapunk_broker_message"' in q["sql"]]
+    assert len(counts) == 2
+    assert all('"datapunk_broker_message"."id" >=' in sql for sql in counts), counts
+    assert "'00000000" not in "".join(counts)
 
 
 def test_it_can_be_said_in_json() -> None:

@@ -8,7 +8,7 @@ from datapunk_broker import signals
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.engine import declared
 from datapunk_broker.engine.declared import Report
-from datapunk_broker.engine.publish import publish
+from datapunk_broker.engine.publish import check_each, publish
 from datapunk_broker.engine.routes import forget_routes
 from datapunk_broker.engine.topology import create_subscription, create_topic
 from datapunk_broker.envelope import Outgoing, Receipt
@@ -29,6 +29,13 @@ def subscribe(name: str = "billing", to: str = "orders", **options: Any) -> Subs
 def send(routing_key: str = "", *, to: str = "orders", **options: Any) -> Receipt:
     [receipt] = publish(to, [Outgoing({"id": 7}, routing_key=routing_key, **options)], using=USING)
     return receipt
+
+
+def check(topic: str, message: Outgoing[Any], *, using: str = USING) -> None:
+    """Raise what publishing it would be refused for."""
+    [problem] = check_each(topic, [message], using=using)
+    if problem is not None:
+        raise problem
 
 
 def sync(*configs: TopicConfig | SubscriptionConfig) -> Report:

@@ -35,8 +35,8 @@ def claimed(*subscriptions: Subscription, count: int = 100, lease: float = 30.0)
     return claim(wanted(*subscriptions, share=count, lease=lease), limit=count, using=USING)
 
 
-def suspected(*subscriptions: Subscription) -> list[Claimed]:
-    return claim_suspect(wanted(*subscriptions), using=USING)
+def suspected(subscription: Subscription) -> list[Claimed]:
+    return claim_suspect(subscriber_of(subscription), using=USING)
 
 
 def keys(rows: Iterable[Claimed]) -> list[Key]:

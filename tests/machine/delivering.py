@@ -7,7 +7,6 @@ from hypothesis.stateful import rule
 
 from datapunk_broker import broker
 from datapunk_broker.engine import claim as engine_claim
-from datapunk_broker.engine import pull
 from datapunk_broker.engine.claim import claim, claim_guarded, claim_suspect
 from datapunk_broker.engine.hold import extend, release
 from datapunk_broker.engine.roster import subscribers
@@ -53,15 +52,15 @@ class Delivering(Base):
     def claim_suspect(self, index: int) -> None:
         sub = self.one_of(index)
         if sub is not None:
-            rows = claim_suspect([self.world.wanted(sub, 100)], using="default")
-            self._take(rows, [] if self.model.subs[sub].limit else self.model.suspects(sub))
+            rows = claim_suspect(self.world.subscriber(sub), using="default")
+            self._take(rows, self.model.suspects(sub))
 
     @rule(index=INDEX, share=SHARE, suspects_first=st.booleans())
     def pull(self, index: int, share: int, suspects_first: bool) -> None:
         sub = self.one_of(index, pulled=True)
         if sub is None:
             return
-        after = pull._last_keys.get(("default", sub), "")  # noqa: SLF001 - the process' memory of its turns
+        after = engine_claim._last_keys.get(("default", sub), "")  # noqa: SLF001 - the process' memory of its turns
         expected = self._next(sub, share, after, suspects_first=suspects_first)
         received = broker.pull(self.model.subs[sub].name, share)
         assert [(message.payload, sub) for message in received] == expected

@@ -1,11 +1,15 @@
 """At most once: the ack is committed before the handler runs."""
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db.models import F
 
+from datapunk_broker import broker
 from datapunk_broker.envelope import Received
+from datapunk_broker.models import Subscription
 from datapunk_broker.pump.deliver import deliver
 from tests.engine.racing import Actors
 from tests.pump.conftest import Subscribe
@@ -52,6 +56,53 @@ def test_a_failure_leaves_an_attempt_and_no_retry(subscribe: Subscribe) -> None:
         (1, "processing_error", "odd"),
         (1, "processing_error", "even"),
     ]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("kind", ["sync", "async", "batch"])
+def test_a_breaker_opens_and_what_is_still_held_goes_back(subscribe: Subscribe, kind: str) -> None:
+    got: list[int] = []
+
+    def bill(message: Received[Any]) -> None:
+        got.append(message.payload)
+        raise ValueError
+
+    async def bill_later(message: Received[Any]) -> None:
+        bill(message)
+
+    def bill_many(messages: list[Received[Any]]) -> None:
+        got.extend(message.payload for message in messages)
+        raise ValueError
+
+    handlers: dict[str, Callable[[Any], Any]] = {"sync": bill, "async": bill_later, "batch": bill_many}
+    policy = broker.BreakerPolicy(failures=3, open_seconds=60)
+    mode = "batch" if kind == "batch" else "individual"
+    subscribe(handlers[kind], delivery_mode="at_most_once", breaker=policy, batch_size=2, mode=mode)
+    publish(*range(20))
+    drain()
+    burned = {"sync": 3, "async": 3, "batch": 4}[kind]
+    assert sorted(got) == list(range(burned))
+    assert (ended(), len(owed())) == (["acked"] * burned, 20 - burned)
+    assert Subscription.objects.get(name="billing").breaker_state == "open"
+
+
+@pytest.mark.django_db
+def test_the_probe_of_a_breaker_closes_it_when_it_went_well_and_only_then(subscribe: Subscribe) -> None:
+    policy = broker.BreakerPolicy(failures=1, open_seconds=60)
+    fails = [True, True, False]
+
+    def bill(message: Received[Any]) -> None:
+        if fails.pop(0):
+            raise ValueError
+
+    subscribe(bill, delivery_mode="at_most_once", breaker=policy)
+    publish(1, 2, 3)
+    states = []
+    for _ in range(3):
+        drain()
+        states.append(Subscription.objects.get(name="billing").breaker_state)
+        Subscription.objects.update(breaker_until=F("breaker_until") - timedelta(hours=1))
+    assert states == ["open", "open", "closed"]
 
 
 @pytest.mark.django_db

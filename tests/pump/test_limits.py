@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from datapunk_broker import broker
 from datapunk_broker.envelope import Received
@@ -111,6 +113,24 @@ def test_a_pump_that_knew_the_breaker_as_closed_claims_nothing_once_it_is_open(s
     make_due()
     assert second.drain() == 0
     assert len(attempts()) == before
+
+
+@pytest.mark.django_db
+def test_open_breakers_cost_an_idle_pump_one_statement_and_no_lock(subscribe: Subscribe) -> None:
+    def bill(message: Received[Any]) -> None:
+        raise ValueError
+
+    for number in range(5):
+        subscribe(bill, f"s{number}", breaker=broker.BreakerPolicy(failures=1, open_seconds=60), max_attempts=9)
+    publish(1)
+    drain()
+    pump = pump_for("handler")
+    pump.round()
+    with CaptureQueriesContext(connection) as statements:
+        assert pump.round() == 0
+    about = [s["sql"] for s in statements if "breaker_until" in s["sql"]]
+    assert len(about) == 1
+    assert not [sql for sql in about if "FOR NO KEY UPDATE" in sql]
 
 
 @pytest.mark.django_db

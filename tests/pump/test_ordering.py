@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from datapunk_broker import broker
+from datapunk_broker.engine.claim import claim_guarded
+from datapunk_broker.engine.rows import Claimed
 from datapunk_broker.envelope import Received
-from datapunk_broker.pump import pump_for
+from datapunk_broker.pump import pace, pump_for, rounds, wake
 from tests.engine.racing import Actors
 from tests.pump.conftest import Subscribe
 from tests.pump.make import drain, ended, make_due, owed, publish, states
@@ -96,6 +98,76 @@ def test_messages_without_a_key_wait_for_nobody(subscribe: Subscribe) -> None:
     publish(*range(3))
     drain()
     assert (ended(), states()) == (["acked"] * 2, ["scheduled"])
+
+
+@pytest.fixture
+def claims(subscribe: Subscribe, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What each claim took of an ordered subscription with a key that waits; it is left alone for ages after that."""
+    taken: list[int] = []
+
+    def bill(message: Received[Any]) -> None:
+        if message.payload == 0:
+            raise OSError
+
+    def noted(*args: Any, **options: Any) -> list[Claimed]:
+        rows = claim_guarded(*args, **options)
+        taken.append(len(rows))
+        return rows
+
+    subscribe(bill, ordering=True, retry_delay=60)
+    publish(0, 1, ordering_key="k")
+    drain()
+    monkeypatch.setattr(rounds, "claim_guarded", noted)
+    monkeypatch.setattr(pace, "REST", 1e12)
+    monkeypatch.setattr(pace, "LONGEST_REST", 1e6)
+    return taken
+
+
+@pytest.mark.django_db
+def test_a_subscription_whose_keys_all_wait_is_left_alone_for_a_while(claims: list[int]) -> None:
+    pump = pump_for("handler")
+    assert [pump.round() for _ in range(50)] == [0] * 50
+    assert claims == [0]
+    publish(2, ordering_key="other")
+    assert (pump.round(), claims) == (0, [0])
+    pump.wake()
+    assert (pump.round(), claims) == (1, [0, 1])
+
+
+@pytest.mark.django_db
+def test_it_is_asked_again_when_it_has_rested(claims: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pace, "REST", 0)
+    pump = pump_for("handler")
+    assert [pump.round() for _ in range(5)] == [0] * 5
+    assert claims == [0] * 5
+
+
+@pytest.mark.django_db
+def test_others_do_not_wait_while_it_rests(claims: list[int], subscribe: Subscribe) -> None:
+    subscribe(lambda message: None, "other", ordering=True)
+    pump = pump_for("handler")
+    pump.round()
+    publish(3, ordering_key="k")
+    assert pump.round() == 1
+    assert (claims, ended("other")) == ([0, 1], ["acked"])
+
+
+@pytest.mark.django_db
+def test_a_drain_asks_everybody_each_time(claims: list[int]) -> None:
+    pump = pump_for("handler")
+    assert pump.round() == 0
+    publish(2, ordering_key="other")
+    assert pump.drain() == 1
+
+
+@pytest.mark.django_db
+def test_the_doorbell_ends_a_rest(claims: list[int]) -> None:
+    pump = pump_for("handler")
+    assert pump.round() == 0
+    publish(2, ordering_key="other")
+    wake("handler")
+    assert pump.run(seconds=30, linger=0.05) is False
+    assert claims == [0, 1, 0]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from datapunk_broker import broker
 from datapunk_broker.conf import TopicConfig
@@ -10,8 +12,9 @@ from datapunk_broker.envelope import Received
 from datapunk_broker.exceptions import QueueFullError
 from datapunk_broker.models import Message, Subscription, Topic
 from datapunk_broker.pump import ledger
+from datapunk_broker.pump.deliver import deliver
 from tests.pump.conftest import Subscribe
-from tests.pump.make import acked, attempts, dead_letters, drain, ended, publish, states, take_away
+from tests.pump.make import acked, attempts, claimed, dead_letters, drain, ended, publish, states, take_away
 
 pytestmark = pytest.mark.django_db
 
@@ -107,12 +110,23 @@ def test_replies_that_are_refused_at_the_last_moment_are_tried_again_and_the_oth
     subscribe: Subscribe, answers: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     subscribe(double)
-    full = broker.publish_many  # anything that is no check
-    monkeypatch.setattr(ledger, "check", lambda *args, **kwargs: full)
+    monkeypatch.setattr(ledger, "check_each", lambda topic, messages, **_: [None] * len(messages))
     published = publish(1) + publish(2, reply_to="nowhere")
     drain()
     assert acked() == {published[0]}
     assert states() == ["scheduled"]
+
+
+def test_replies_take_no_statement_each(subscribe: Subscribe, answers: str) -> None:
+    subscribe(double)
+    counts = []
+    for many in (1, 2, 40):
+        publish(*range(many), reply_to=answers)
+        batch = claimed()
+        with CaptureQueriesContext(connection) as statements:
+            deliver(batch)
+        counts.append(len(statements))
+    assert counts[1] == counts[2]  # the first also read how the topic is routed
 
 
 def test_a_full_reply_topic_fails_only_those_that_reply(subscribe: Subscribe, answers: str) -> None:

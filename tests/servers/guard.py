@@ -25,7 +25,7 @@ POSTGRESQL_OPTIONS = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
     "max_connections": "200",
-    "fsync": "off",
+    "fsync": os.environ.get("TEST_FSYNC", "off"),  # the benchmarks write as durably as production
 }
 REDIS_OPTIONS = {"bind": "127.0.0.1", "save": "", "databases": "64"}
 

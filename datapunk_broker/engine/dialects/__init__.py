@@ -17,8 +17,9 @@ DIALECTS: dict[str, type[PostgreSQL | SQLite]] = {"postgresql": PostgreSQL, "sql
 """By Django's ``connection.vendor``; a database that is not here is a system check's error."""
 
 
-FOLDING, COUNTING = 0, 1 << 47
-"""The locks of whoever folds traffic, and of whoever counts what was published: no id of a subscription."""
+FOLDING, COUNTING, LIMITING, RESTAMPING = 0, *range(1 << 47, (1 << 47) + 3)
+"""The locks of whoever folds traffic, counts what was published, looks at limits or gives deliveries their ordering
+keys: no id of a subscription."""
 
 
 class Dialect(Protocol):
@@ -39,16 +40,14 @@ class Dialect(Protocol):
         whose breaker is not in this state.
         """
 
-    def claim_run(self, wanted: Wanted, limit: int, after: str) -> list[Claimed]:
-        """Claim the leading run of ready deliveries of each next ordering key behind ``after``, up to ``limit``."""
+    def claim_run(self, wanted: Wanted, limit: int, after: str) -> tuple[list[Claimed], str | None]:
+        """Claim the leading run of ready deliveries of each next ordering key behind ``after``, up to ``limit``.
 
-    def claim_suspect(
-        self, wanted: Sequence[Wanted], breaker: BreakerState = BreakerState.CLOSED, *, limited: bool = True
-    ) -> list[Claimed]:
-        """Claim the one delivery that is oldest among those whose last claim lapsed.
-
-        limited: also of subscriptions that have a limit in flight.
+        Looks at a bounded number of keys. Returns also the last one it looked at, None where no more are behind it.
         """
+
+    def claim_suspect(self, wanted: Wanted, breaker: BreakerState = BreakerState.CLOSED) -> list[Claimed]:
+        """Claim the one delivery that is oldest among those whose last claim lapsed."""
 
     def try_lock(self, key: int) -> bool:
         """Take a lock to the end of the transaction: a subscription's id, or one of ours; False if another has it."""

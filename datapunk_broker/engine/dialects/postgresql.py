@@ -35,20 +35,20 @@ class PostgreSQL:
     def claim(self, wanted: Sequence[Wanted], limit: int, breaker: BreakerState = BreakerState.CLOSED) -> list[Claimed]:
         """Claim across subscriptions by LATERAL."""
         token = uuid4()
-        return self._claimed(sql.CLAIM, (*_columns(wanted), breaker.value, limit, limit, token), token)
+        rows = self._rows(sql.CLAIM, (*_columns(wanted), breaker.value, limit, limit, token))
+        return _claimed(rows, token)
 
-    def claim_run(self, wanted: Wanted, limit: int, after: str) -> list[Claimed]:
+    def claim_run(self, wanted: Wanted, limit: int, after: str) -> tuple[list[Claimed], str | None]:
         """Claim leading runs by a skip scan over the keys."""
         token = uuid4()
         where = {"subscription": wanted.subscription, "after": after, "limit": limit}
-        return self._claimed(sql.CLAIM_RUN, {**where, "token": token, "lease": wanted.lease}, token)
+        rows = self._rows(sql.CLAIM_RUN, {**where, "token": token, "lease": wanted.lease})
+        return _claimed([row[1:] for row in rows if row[1] is not None], token), rows[0][0]
 
-    def claim_suspect(
-        self, wanted: Sequence[Wanted], breaker: BreakerState = BreakerState.CLOSED, *, limited: bool = True
-    ) -> list[Claimed]:
+    def claim_suspect(self, wanted: Wanted, breaker: BreakerState = BreakerState.CLOSED) -> list[Claimed]:
         """Claim one suspect."""
         token = uuid4()
-        return self._claimed(sql.CLAIM_SUSPECT, (*_columns(wanted), breaker.value, limited, token), token)
+        return _claimed(self._rows(sql.CLAIM_SUSPECT, (*_columns([wanted]), breaker.value, token)), token)
 
     def try_lock(self, key: int) -> bool:
         """Try an advisory lock."""
@@ -59,14 +59,14 @@ class PostgreSQL:
         ids, tokens = [list(column) for column in zip(*claims, strict=True)]
         return {(delivery, token): s for delivery, token, s in self._rows(sql.ACK, (ids, tokens))}
 
-    def _claimed(self, statement: str, parameters: Any, token: UUID) -> list[Claimed]:
-        claimed = [Claimed(row[0], token, *row[1:]) for row in self._rows(statement, parameters)]
-        return sorted(claimed, key=lambda c: c.place)
-
     def _rows(self, statement: str, parameters: Any) -> list[tuple[Any, ...]]:
         with self.connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return list(cursor.fetchall())
+
+
+def _claimed(rows: Iterable[tuple[Any, ...]], token: UUID) -> list[Claimed]:
+    return sorted((Claimed(row[0], token, *row[1:]) for row in rows), key=lambda c: c.place)
 
 
 def _by_key(messages: Sequence[NewMessage]) -> list[NewMessage]:

@@ -42,6 +42,9 @@ SELECT EXISTS (SELECT 1 FROM topic), ARRAY(SELECT id FROM stored)
 RUN = 100
 """How many deliveries of one ordering key a claim looks at, and so takes at most."""
 
+KEYS = 1000
+"""How many ordering keys a claim looks at: in an outage they may all wait."""
+
 READY = """
 d.state = 'ready' AND d.lapses = 0 AND d.ordering_key IS NULL
 AND (d.expires_at IS NULL OR d.expires_at > statement_timestamp())
@@ -51,7 +54,7 @@ WANTED = """
 WITH wanted AS (
     SELECT w.* FROM unnest(%s::bigint[], %s::int[], %s::float8[]) AS w(subscription_id, share, lease)
     JOIN datapunk_broker_subscription s ON s.id = w.subscription_id
-    WHERE s.state = 'active' AND s.breaker_state = %s{also}
+    WHERE s.state = 'active' AND s.breaker_state = %s
 )
 """
 
@@ -63,12 +66,18 @@ TAKE = """
     FROM picked p WHERE d.id = p.id AND d.state = 'ready'
     RETURNING d.id, d.subscription_id, d.claims, d.ordering_key, d.message_id
 )
-SELECT t.id, t.subscription_id, t.claims, t.ordering_key, m.id, m.routing_key, m.headers, m.body, m.encoding,
-       m.content_type, m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
-FROM taken t JOIN datapunk_broker_message m ON m.id = t.message_id
 """
 
-CLAIM = f"""{WANTED.format(also="")}
+TAKEN = """
+t.id, t.subscription_id, t.claims, t.ordering_key, m.id, m.routing_key, m.headers, m.body, m.encoding,
+m.content_type, m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
+"""
+
+CLAIMED = f"""
+SELECT {TAKEN} FROM taken t JOIN datapunk_broker_message m ON m.id = t.message_id
+"""
+
+CLAIM = f"""{WANTED}
 , busy AS (
     SELECT w.*, count(*) OVER () AS others FROM wanted w
     WHERE EXISTS (SELECT 1 FROM datapunk_broker_delivery d WHERE d.subscription_id = w.subscription_id AND {READY})
@@ -79,9 +88,9 @@ CLAIM = f"""{WANTED.format(also="")}
         ORDER BY d.priority DESC, d.id LIMIT LEAST(b.share, GREATEST(1, %s::int / b.others))
         FOR NO KEY UPDATE SKIP LOCKED
     ) r LIMIT %s::int
-){TAKE.format(token="%s::uuid")}"""
+){TAKE.format(token="%s::uuid")}{CLAIMED}"""
 
-CLAIM_SUSPECT = f"""{WANTED.format(also=" AND (s.max_in_flight IS NULL OR %s::bool)")}
+CLAIM_SUSPECT = f"""{WANTED}
 , picked AS (
     SELECT r.id, w.lease FROM wanted w CROSS JOIN LATERAL (
         SELECT d.id FROM datapunk_broker_delivery d
@@ -94,8 +103,8 @@ CLAIM_SUSPECT = f"""{WANTED.format(also=" AND (s.max_in_flight IS NULL OR %s::bo
             SELECT 1 FROM datapunk_broker_delivery e
             WHERE e.subscription_id = d.subscription_id AND e.ordering_key = d.ordering_key AND e.state = 'claimed')
         ORDER BY d.id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
-    ) r ORDER BY r.id LIMIT 1
-){TAKE.format(token="%s::uuid")}"""
+    ) r
+){TAKE.format(token="%s::uuid")}{CLAIMED}"""
 
 OPEN = """
 d.state = 'ready' AND d.lapses = 0 AND (d.expires_at IS NULL OR d.expires_at > statement_timestamp())
@@ -103,9 +112,10 @@ d.state = 'ready' AND d.lapses = 0 AND (d.expires_at IS NULL OR d.expires_at > s
 
 CLAIM_RUN = f"""
 WITH RECURSIVE keys AS (
-    SELECT %(after)s::text AS ordering_key, ARRAY[]::bigint[] AS ids, 0 AS found
+    SELECT %(after)s::text AS ordering_key, ARRAY[]::bigint[] AS ids, 0 AS found, 0 AS looked
     UNION ALL
-    SELECT next.ordering_key, run.ids, keys.found + cardinality(run.ids) FROM keys CROSS JOIN LATERAL (
+    SELECT next.ordering_key, run.ids, keys.found + cardinality(run.ids), keys.looked + 1
+    FROM keys CROSS JOIN LATERAL (
         SELECT d.ordering_key, {OPEN} AS open FROM datapunk_broker_delivery d
         WHERE d.subscription_id = %(subscription)s::bigint AND d.ordering_key > keys.ordering_key
         ORDER BY d.ordering_key, d.id LIMIT 1
@@ -120,10 +130,16 @@ WITH RECURSIVE keys AS (
                 ORDER BY d.id LIMIT {RUN}
             ) AS next_in_key
         ) AS judged
-    ) AS run WHERE keys.found < %(limit)s::int
+    ) AS run WHERE keys.found < %(limit)s::int AND keys.looked < {KEYS}
 ), picked AS (
     SELECT unnest(ids) AS id, %(lease)s::float8 AS lease FROM keys LIMIT %(limit)s::int
-){TAKE.format(token="%(token)s::uuid")}"""
+), last AS (
+    SELECT CASE WHEN found >= %(limit)s::int OR looked >= {KEYS} THEN ordering_key END AS ordering_key
+    FROM keys ORDER BY looked DESC LIMIT 1
+){TAKE.format(token="%(token)s::uuid")}
+SELECT last.ordering_key, {TAKEN}
+FROM last LEFT JOIN taken t ON true LEFT JOIN datapunk_broker_message m ON m.id = t.message_id
+"""
 
 BUCKETS = ", ".join(
     f"count(*) FILTER (WHERE latency > {low} AND latency <= {high})"
@@ -131,9 +147,11 @@ BUCKETS = ", ".join(
 )
 
 ACK = f"""
-WITH gone AS (
-    DELETE FROM datapunk_broker_delivery d USING unnest(%s::bigint[], %s::uuid[]) AS g(id, token)
-    WHERE d.id = g.id AND d.ack_token = g.token
+WITH held AS MATERIALIZED (
+    SELECT d.id FROM datapunk_broker_delivery d JOIN unnest(%s::bigint[], %s::uuid[]) AS g(id, token)
+    ON d.id = g.id AND d.ack_token = g.token ORDER BY d.id FOR NO KEY UPDATE OF d
+), gone AS (
+    DELETE FROM datapunk_broker_delivery d USING held WHERE d.id = held.id
     RETURNING d.id, d.ack_token, d.message_id, d.subscription_id, d.attempt,
               extract(epoch FROM clock_timestamp() - d.published_at)::float8 AS latency
 ), kept AS (
@@ -142,7 +160,8 @@ WITH gone AS (
     FROM gone JOIN datapunk_broker_subscription s ON s.id = gone.subscription_id
     JOIN datapunk_broker_topic t ON t.id = s.topic_id WHERE t.history
     ON CONFLICT (message_id, subscription_id) DO UPDATE
-    SET outcome = excluded.outcome, attempts = excluded.attempts, settled_at = excluded.settled_at
+    SET outcome = excluded.outcome, attempts = excluded.attempts, settled_at = excluded.settled_at,
+        latency = excluded.latency
 ), counted AS (
     INSERT INTO datapunk_broker_traffic (subscription_id, minute, outcome, count, seconds, buckets)
     SELECT subscription_id, date_trunc('minute', clock_timestamp()), 'acked', count(*), sum(latency),

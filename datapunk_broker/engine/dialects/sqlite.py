@@ -54,18 +54,18 @@ class SQLite:
         ]
         return self._take(picked[:limit], wanted)
 
-    def claim_run(self, wanted: Wanted, limit: int, after: str) -> list[Claimed]:
+    def claim_run(self, wanted: Wanted, limit: int, after: str) -> tuple[list[Claimed], str | None]:
         """Claim leading runs of ordering keys."""
         where = {"subscription": wanted.subscription, "after": after, "limit": limit, "now": _now()}
-        return self._take([row[0] for row in self._rows(sql.RUNS, where)], [wanted])
+        rows = self._rows(sql.RUNS, where)
+        ids = [delivery for _, delivery in rows if delivery is not None]
+        ended = len(rows) < limit and len(rows) == len(ids)
+        return self._take(ids, [wanted]), None if ended else rows[-1][0]
 
-    def claim_suspect(
-        self, wanted: Sequence[Wanted], breaker: BreakerState = BreakerState.CLOSED, *, limited: bool = True
-    ) -> list[Claimed]:
+    def claim_suspect(self, wanted: Wanted, breaker: BreakerState = BreakerState.CLOSED) -> list[Claimed]:
         """Claim one suspect."""
-        where = {"wanted": _wanted(wanted), "now": _now(), "breaker": breaker.value, "limited": limited}
-        found = self._rows(sql.SUSPECT, where)
-        return self._take([row[0] for row in found], wanted)
+        where = {"wanted": _wanted([wanted]), "now": _now(), "breaker": breaker.value}
+        return self._take([row[0] for row in self._rows(sql.SUSPECT, where)], [wanted])
 
     def try_lock(self, key: int) -> bool:  # noqa: ARG002 - there is one writer
         """Return True: a transaction shuts out every other writer."""

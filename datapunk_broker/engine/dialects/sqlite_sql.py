@@ -30,7 +30,7 @@ d.state = 'ready' AND d.lapses = 0 AND d.ordering_key IS NULL AND (d.expires_at 
 """
 
 OPEN = """
-SELECT w.value ->> 'subscription' AS subscription_id, w.value ->> 'share' AS share, s.max_in_flight
+SELECT w.value ->> 'subscription' AS subscription_id, w.value ->> 'share' AS share
 FROM json_each(%(wanted)s) w
 JOIN datapunk_broker_subscription s ON s.id = w.value ->> 'subscription'
 WHERE s.state = 'active' AND s.breaker_state = %(breaker)s
@@ -48,7 +48,7 @@ ORDER BY d.priority DESC, d.id LIMIT %(share)s
 
 SUSPECT = f"""
 SELECT d.id FROM ({OPEN}) o JOIN datapunk_broker_delivery d ON d.subscription_id = o.subscription_id
-WHERE (o.max_in_flight IS NULL OR %(limited)s) AND d.state = 'ready' AND d.lapses > 0
+WHERE d.state = 'ready' AND d.lapses > 0
 AND (d.expires_at IS NULL OR d.expires_at > %(now)s)
 AND NOT EXISTS (
     SELECT 1 FROM datapunk_broker_delivery e
@@ -62,6 +62,9 @@ ORDER BY d.id LIMIT 1
 RUN = 100
 """How many deliveries of one ordering key a claim looks at, and so takes at most."""
 
+KEYS = 1000
+"""How many ordering keys a claim looks at: in an outage they may all wait."""
+
 LEADS = "d.state = 'ready' AND d.lapses = 0 AND (d.expires_at IS NULL OR d.expires_at > %(now)s)"
 
 FREE = f"""
@@ -74,13 +77,14 @@ AND NOT EXISTS (SELECT 1 FROM (
 """
 
 RUNS = f"""
-WITH RECURSIVE keys(ordering_key, found) AS (
-    SELECT min(ordering_key), 0 FROM datapunk_broker_delivery
+WITH RECURSIVE keys(ordering_key, found, looked) AS (
+    SELECT min(ordering_key), 0, 1 FROM datapunk_broker_delivery
     WHERE subscription_id = %(subscription)s AND ordering_key > %(after)s
     UNION ALL
     SELECT (SELECT min(d.ordering_key) FROM datapunk_broker_delivery d
-            WHERE d.subscription_id = %(subscription)s AND d.ordering_key > keys.ordering_key), found + ({FREE})
-    FROM keys WHERE keys.ordering_key IS NOT NULL AND found < %(limit)s
+            WHERE d.subscription_id = %(subscription)s AND d.ordering_key > keys.ordering_key),
+           found + ({FREE}), looked + 1
+    FROM keys WHERE keys.ordering_key IS NOT NULL AND found < %(limit)s AND looked < {KEYS}
 ), runs AS (
     SELECT d.id, d.ordering_key, min({LEADS}) OVER (PARTITION BY d.ordering_key ORDER BY d.id) AS leading
     FROM (SELECT ordering_key FROM keys WHERE ordering_key IS NOT NULL AND {FREE}) k
@@ -88,7 +92,9 @@ WITH RECURSIVE keys(ordering_key, found) AS (
         SELECT id FROM datapunk_broker_delivery
         WHERE subscription_id = %(subscription)s AND ordering_key = k.ordering_key ORDER BY id LIMIT {RUN})
 )
-SELECT id FROM runs WHERE leading ORDER BY ordering_key, id LIMIT %(limit)s
+SELECT ordering_key, id FROM runs WHERE leading
+UNION ALL SELECT max(ordering_key), NULL FROM keys HAVING count(ordering_key) = {KEYS}
+ORDER BY 1, 2 NULLS LAST LIMIT %(limit)s
 """
 
 TAKE = """
@@ -123,7 +129,8 @@ SELECT d.message_id, d.subscription_id, 'acked', d.attempt + 1, %(now)s,
 FROM {HELD} JOIN datapunk_broker_subscription s ON s.id = d.subscription_id
 JOIN datapunk_broker_topic t ON t.id = s.topic_id WHERE t.history
 ON CONFLICT (message_id, subscription_id) DO UPDATE
-SET outcome = excluded.outcome, attempts = excluded.attempts, settled_at = excluded.settled_at
+SET outcome = excluded.outcome, attempts = excluded.attempts, settled_at = excluded.settled_at,
+    latency = excluded.latency
 """
 
 COUNT = """

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, CommandParser
 from datapunk_broker import broker
 from datapunk_broker.exceptions import BrokerError, PayloadInvalidError, TopicNotFoundError
 from datapunk_broker.management.progress import Show, shown
-from datapunk_broker.management.speaking import BrokerCommand
+from datapunk_broker.management.speaking import BrokerCommand, terminable
 
 BATCH = 500
 
@@ -77,10 +77,10 @@ class Command(BrokerCommand):
     def _publish_file(self, topic: str, file: str) -> None:
         done = Publishing(topic, self._refused)
         try:
-            with _opened(file) as (lines, size), shown(self.stderr, f"Published to {topic}") as show:
+            with terminable(), _opened(file) as (lines, size), shown(self.stderr, f"Published to {topic}") as show:
                 done.run(lines, size, show)
         except KeyboardInterrupt:
-            raise CommandError(f"Interrupted: the lines up to {done.through} are done.", returncode=130) from None
+            raise CommandError("Interrupted.", returncode=130) from None
         finally:
             if done.seen:
                 self.stdout.write(done.summary())
@@ -92,17 +92,22 @@ class Command(BrokerCommand):
 
 
 class Publishing:
-    """Publishes lines in batches and counts what became of them. through: the last line of the last batch."""
+    """Publishes lines in batches and counts what became of them.
+
+    through: the line up to which all are done. is_over: whether that is the last one.
+    """
 
     def __init__(self, topic: str, refuse: Callable[[int, str], None]) -> None:
         self.topic, self._refuse = topic, refuse
         self.seen = self.through = self.published = self.duplicates = self.deliveries = self.refused = 0
+        self.is_over = False
 
     def summary(self) -> str:
-        return (
+        counts = (
             f"{self.published:,} published to {self.topic} ({self.deliveries:,} deliveries), "
             f"{self.duplicates:,} published before, {self.refused:,} refused."
         )
+        return counts if self.is_over else f"{counts}\nIt ended early: the lines up to {self.through} are done."
 
     def run(self, lines: BinaryIO, size: int | None, show: Show) -> None:
         """Publish every line; what is refused is told of, the rest goes on. Raises TopicNotFoundError."""
@@ -119,9 +124,10 @@ class Publishing:
                 self._note(number, str(error))
             if len(batch) == BATCH:
                 self._publish(batch)
-                batch, self.through = [], number
+                batch = []
                 show(self.published, read / size if size else None)
         self._publish(batch)
+        self.is_over = True
         show(self.published, 1.0 if size else None)
 
     def _publish(self, batch: Sequence[tuple[int, broker.Outgoing[Any]]]) -> None:
@@ -140,6 +146,7 @@ class Publishing:
             self.published += sum(not receipt.duplicate for receipt in receipts)
             self.duplicates += sum(receipt.duplicate for receipt in receipts)
             self.deliveries += sum(receipt.deliveries for receipt in receipts if not receipt.duplicate)
+        self.through = batch[-1][0] if batch else self.through
 
     def _note(self, number: int, reason: str) -> None:
         self.refused += 1
@@ -163,7 +170,7 @@ def _opened(file: str) -> Iterator[tuple[BinaryIO, int | None]]:
 def _duration(field: str, seconds: float | None) -> timedelta | None:
     try:
         return None if seconds is None else timedelta(seconds=seconds)
-    except OverflowError:
+    except (OverflowError, ValueError):  # ValueError: not a number
         raise PayloadInvalidError(field, f"is {seconds!r} seconds, which is out of range") from None
 
 

@@ -10,7 +10,10 @@ import msgspec
 from django.core.management.base import CommandError, CommandParser
 
 from datapunk_broker import broker
+from datapunk_broker.conf import get_config
+from datapunk_broker.exceptions import ConfigInvalidError
 from datapunk_broker.management.speaking import BrokerCommand, until_interrupted
+from datapunk_broker.models import Topic
 
 POLL = 0.1
 """Seconds between looks at a stream that has nothing new."""
@@ -59,7 +62,10 @@ class Command(BrokerCommand):
         self.stdout.flush()
 
     def _after(self, topic: str, start: str) -> int:
-        page = broker.read_stream(topic, 0, 1)
+        try:
+            page = broker.read_stream(topic, 0, 1)
+        except ConfigInvalidError as error:
+            raise CommandError(way_out(topic)) from error
         if start in ("earliest", "latest"):
             return page.oldest - 1 if start == "earliest" else page.head
         if not (start.isascii() and start.isdigit()):
@@ -79,6 +85,15 @@ class Command(BrokerCommand):
     def _say(self, text: str) -> None:
         self.stdout.flush()
         self.stderr.write(text)
+
+
+def way_out(topic: str) -> str:
+    """Return what to do about a topic that has no stream to read."""
+    config = get_config()
+    is_persistent = Topic.objects.using(config.database).live().get(name=topic).persistent
+    if config.enable_persistence if is_persistent is None else is_persistent:
+        return f"The stream of {topic!r} is off. Set stream=True: it then keeps what is published from there on."
+    return f"{topic!r} stores no messages. Set persistent=True, or watch it by WebSocket or SSE as they come."
 
 
 def line_of(message: Any) -> str:

@@ -25,9 +25,11 @@ const FIRST_WAIT = 500;
 const LONGEST_WAIT = 30_000;
 const STABLE = 5_000;
 const FINAL = 4500; // from here on it is no use to come again
+const OPEN_WITHIN = 20_000;
 const NO_PONG = 4012;
 const NO_TOKEN = 4400; // this client's own: there is nothing to say hello with yet
 const DONE = 1000;
+const LONE_SURROGATE = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/; // JSON.stringify writes no other ones so
 
 /** What the server refused; `code` is the same as everywhere, `retryAfter` in seconds where it is known. */
 export class BrokerError extends Error {
@@ -68,7 +70,8 @@ export class Broker extends EventTarget {
 
   /**
    * Follow a topic. from: "latest", "earliest", { position } (the last that was seen) or { time }.
-   * Handlers: message(message), caughtUp(), reset({ reason, oldest, head }), error(BrokerError), which ends it.
+   * Handlers: message(message), caughtUp(), reset({ reason, oldest, head }), error(BrokerError), which ends it; an
+   * error that nobody handles is reported as the page's own.
    */
   subscribe(topic, { from = "latest", routingKey, headers, window = 500 } = {}, handlers = {}) {
     return this._read(new StreamReader(this, this._name(), { topic, from, routingKey, headers, window }, handlers));
@@ -84,11 +87,15 @@ export class Broker extends EventTarget {
    * { message_id, duplicate } once it is committed. When the connection breaks before that, it is sent again if it
    * has an idempotency_key, else rejected with the code "unknown": it may or may not be published.
    */
-  publish(topic, payload, options = {}) {
+  publish(topic, payload = null, options = {}) {
     if (this._closed) return Promise.reject(new BrokerError("closed", "The client was closed."));
-    const frame = { type: "publish", id: this._name(), topic, payload, ...options };
+    const id = this._name();
+    const text = JSON.stringify({ type: "publish", id, topic, payload, ...options });
+    // The server would take it for a frame that is not valid, and close.
+    if (LONE_SURROGATE.test(text)) return Promise.reject(new BrokerError("payload_invalid", "Half a character."));
     return new Promise((resolve, reject) => {
-      this._publishes.set(frame.id, { frame, resolve, reject, sent: this._send(frame) });
+      this._publishes.set(id, { text, isKeyed: options.idempotency_key != null, sent: false, resolve, reject });
+      this._transmit(id);
     });
   }
 
@@ -109,19 +116,25 @@ export class Broker extends EventTarget {
     return reader;
   }
 
-  _drop(reader) {
-    if (this._readers.delete(reader.sid)) this._send({ type: "unsubscribe", sid: reader.sid });
+  _transmit(id) {
+    const publish = this._publishes.get(id);
+    if (this._limits && new TextEncoder().encode(publish.text).length > this._limits.frame_bytes)
+      this._settle(id, ({ reject }) => reject(new BrokerError("message_too_large", "The server takes no such frame.")));
+    else publish.sent = this._write(publish.text);
   }
 
   _send(frame) {
+    this._write(JSON.stringify(frame));
+  }
+
+  _write(text) {
     if (!this._limits || this._socket.readyState !== 1) return false;
-    this._socket.send(JSON.stringify(frame));
+    this._socket.send(text);
     return true;
   }
 
   async _connect() {
-    clearTimeout(this._timer);
-    this._timer = null;
+    this._stopTimers();
     let token = this._token;
     try {
       if (typeof token === "function") token = await token();
@@ -132,6 +145,8 @@ export class Broker extends EventTarget {
     if (this._closed) return;
     const socket = new this._WebSocket(this._url, [SUBPROTOCOL]);
     this._socket = socket;
+    this._goodbye = null;
+    this._patience = setTimeout(() => this._abandon(socket), OPEN_WITHIN);
     socket.addEventListener("open", () => socket.send(JSON.stringify({ type: "hello", token })));
     socket.addEventListener("message", ({ data }) => socket === this._socket && this._hear(JSON.parse(data)));
     socket.addEventListener("close", ({ code, reason }) => socket === this._socket && this._lost(code, reason));
@@ -141,6 +156,7 @@ export class Broker extends EventTarget {
     this._heard = true;
     const reader = this._readers.get(frame.sid);
     if (frame.type === "welcome") this._welcome(frame.limits);
+    else if (frame.type === "goodbye") this._goodbye = frame;
     else if (frame.type === "published") this._settle(frame.id, ({ resolve }) => resolve(frame));
     else if (frame.id !== undefined && frame.type === "error")
       this._settle(frame.id, ({ reject }) => reject(new BrokerError(frame.code, frame.detail, frame.retry_after)));
@@ -149,9 +165,10 @@ export class Broker extends EventTarget {
 
   _welcome(limits) {
     this._limits = limits;
+    clearTimeout(this._patience);
     this._stable = setTimeout(() => (this._tries = 0), STABLE);
     for (const reader of this._readers.values()) reader.begin();
-    for (const publish of this._publishes.values()) publish.sent = this._send(publish.frame);
+    for (const id of [...this._publishes.keys()]) this._transmit(id);
     this._pinger = setInterval(() => this._ping(), limits.ping_seconds * 1000);
     this.dispatchEvent(new CustomEvent("open", { detail: { limits } }));
   }
@@ -160,23 +177,24 @@ export class Broker extends EventTarget {
     this._heard = false;
     this._send({ type: "ping" });
     const socket = this._socket;
-    setTimeout(() => {
-      if (this._heard || socket !== this._socket || this._closed) return;
-      // The network is gone, so the close would wait for an answer that never comes.
-      this._socket = null;
-      socket.close(NO_PONG);
-      this._lost(NO_PONG, "no pong");
-    }, this._limits.ping_seconds * 500);
+    setTimeout(() => this._heard || this._abandon(socket), this._limits.ping_seconds * 500);
+  }
+
+  _abandon(socket) {
+    if (socket !== this._socket || this._closed) return;
+    // The network is gone, so the close would wait for an answer that never comes.
+    this._socket = null;
+    socket.close(NO_PONG);
+    this._lost(NO_PONG, "no_pong");
   }
 
   _lost(code, reason) {
-    clearInterval(this._pinger);
-    clearTimeout(this._stable);
+    this._stopTimers();
     this._limits = null;
-    for (const [id, { frame, sent }] of this._publishes)
-      if (sent && frame.idempotency_key === undefined)
+    for (const [id, { isKeyed, sent }] of [...this._publishes])
+      if (sent && !isKeyed)
         this._settle(id, ({ reject }) => reject(new BrokerError("unknown", "The connection broke meanwhile.")));
-    const reconnect = !this._closed && code < FINAL;
+    const reconnect = !this._closed && code < FINAL && this._goodbye?.reconnect !== false;
     const wait = reconnect ? this._random() * Math.min(LONGEST_WAIT, FIRST_WAIT * 2 ** this._tries) : null;
     if (reconnect) this._timer = setTimeout(() => this._connect(), wait);
     else this._end(new BrokerError(reason || String(code), `The server closed the connection: ${reason || code}.`));
@@ -187,10 +205,15 @@ export class Broker extends EventTarget {
   _end(error) {
     if (this._closed) return;
     this._closed = true;
-    for (const timer of [this._timer, this._stable, this._pinger]) clearTimeout(timer);
+    this._stopTimers();
     globalThis.removeEventListener?.("online", this._online);
     for (const id of [...this._publishes.keys()]) this._settle(id, ({ reject }) => reject(error));
     for (const reader of [...this._readers.values()]) reader.end(error.code === "closed" ? null : error);
+  }
+
+  _stopTimers() {
+    for (const timer of [this._timer, this._patience, this._stable, this._pinger]) clearTimeout(timer);
+    this._timer = null;
   }
 
   _settle(id, how) {
@@ -209,7 +232,9 @@ class Reader {
 
   /** Read no more. */
   close() {
+    if (this.closed) return;
     this.end(null);
+    this._queue.then(() => this._broker._send({ type: "unsubscribe", sid: this.sid })); // behind the last ack
   }
 
   begin() {
@@ -233,13 +258,13 @@ class Reader {
   end(error) {
     if (this.closed) return;
     this.closed = true;
-    this._broker._drop(this);
-    if (error) this.handlers.error?.(error);
+    this._broker._readers.delete(this.sid);
+    if (error) (this.handlers.error ?? report)(error);
   }
 
   _enqueue(work) {
     const session = this._session;
-    this._queue = this._queue.then(() => !this.closed && work(session)).catch((error) => setTimeout(() => thrown(error)));
+    this._queue = this._queue.then(() => !this.closed && work(session)).catch(report);
   }
 
   _grant(session) {
@@ -305,16 +330,14 @@ class PullReader extends Reader {
   }
 
   async _take(item, session) {
-    let failure = null;
+    let settle = "nack";
     try {
       await this.handlers.message?.(item);
-    } catch (error) {
-      failure = error;
+      settle = "ack";
+    } finally {
+      this._broker._send({ type: settle, sid: this.sid, ack_ids: [item.ack_id] }); // a claim outlives its connection
+      this._grant(session);
     }
-    if (session !== this._session) return; // the claim was the broken connection's: the message comes again
-    this._broker._send({ type: failure ? "nack" : "ack", sid: this.sid, ack_ids: [item.ack_id] });
-    this._grant(session);
-    if (failure) throw failure;
   }
 }
 
@@ -325,6 +348,8 @@ function absolute(url) {
   return target.href;
 }
 
-function thrown(error) {
-  throw error; // where the page's own error handling sees it; the next message is handled all the same
+/** Show an error where the page's own are seen; the next message is handled all the same. */
+function report(error) {
+  if (globalThis.reportError) globalThis.reportError(error);
+  else console.error(error);
 }
