@@ -6,7 +6,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check lock clean
+.PHONY: help demo test check bench lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -19,12 +19,16 @@ test: .venv/installed-test ## Run the tests on PostgreSQL, then on SQLite (ARGS=
 	$(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 	TEST_DATABASE=sqlite $(PYTHON) -m pytest $(PARALLEL) $(ARGS)
 
-check: .venv/installed-dev ## Check style, types, the direction of imports, and that no migration is missing
+check: .venv/installed-dev ## Check style, types, the shape of the code, and that no migration is missing
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports --no-logo
+	$(PYTHON) -m pytest -q tests/test_architecture.py
 	$(PYTHON) manage.py makemigrations --check --dry-run
+
+bench: .venv/installed-test ## Measure publishing and delivering beside Django's create(), on a PostgreSQL of its own
+	$(PYTHON) -m benchmarks
 
 lock: ## Write the newest versions that fit into requirements.lock (needs uv)
 	uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 \

@@ -13,6 +13,7 @@ warnings.filterwarnings("ignore", "StreamingHttpResponse must consume synchronou
 
 http = get_asgi_application()
 
+from broker_project.bodies import BoundedBodies  # noqa: E402 - once the apps are loaded
 from datapunk_broker.routing import websocket_urlpatterns  # noqa: E402 - once the apps are loaded
 
-application = ProtocolTypeRouter({"http": http, "websocket": URLRouter(websocket_urlpatterns)})
+application = ProtocolTypeRouter({"http": BoundedBodies(http), "websocket": URLRouter(websocket_urlpatterns)})

@@ -1,10 +1,14 @@
-"""Read what the environment says of the project; what cannot be meant is an ImproperlyConfigured."""
+"""Read what the environment says of the project; what cannot be meant is an ImproperlyConfigured.
+
+A variable that is empty says nothing: Compose files set those that are not given so.
+"""
 
 import json
 import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dj_database_url
@@ -32,19 +36,24 @@ OPTIONS: Mapping[str, Mapping[str, Any]] = {
 """What the broker wants of each kind of database; the URL's own options win."""
 
 
+def text(name: str, default: str = "") -> str:
+    """Return a variable, or the default where it says nothing."""
+    return os.environ.get(name, "").strip() or default
+
+
 def flag(name: str, *, default: bool = False) -> bool:
     """Return a variable that says yes or no."""
-    text = os.environ.get(name, "").strip().lower()
-    if not text:
+    said = text(name).lower()
+    if not said:
         return default
-    if text not in FLAGS:
-        raise ImproperlyConfigured(f"{name} is {text!r}; write 1 or 0.")
-    return FLAGS[text]
+    if said not in FLAGS:
+        raise ImproperlyConfigured(f"{name} is {said!r}; write 1 or 0.")
+    return FLAGS[said]
 
 
 def words(name: str, default: str = "") -> list[str]:
     """Return a variable that lists words, with commas or spaces between them."""
-    return os.environ.get(name, default).replace(",", " ").split()
+    return text(name, default).replace(",", " ").split()
 
 
 def database(url: str) -> dict[str, Any]:
@@ -65,15 +74,15 @@ def broker_settings(defaults: Mapping[str, Any]) -> dict[str, Any]:
 
     A value is JSON, or a plain string when it is not.
     """
-    given = {name.removeprefix(PREFIX): value for name, value in os.environ.items() if name.startswith(PREFIX)}
+    given = {name.removeprefix(PREFIX): text(name) for name in os.environ if name.startswith(PREFIX) and text(name)}
     return {**defaults, **{key: _json_or_text(value) for key, value in given.items()}}
 
 
 def secret_key(file: Path, *, debug: bool) -> str:
     """Return SECRET_KEY, or for local use (DEBUG, or nothing said of a database) one that is kept in a file."""
-    if key := os.environ.get("SECRET_KEY"):
+    if key := text("SECRET_KEY"):
         return key
-    is_local = "DATABASE_URL" not in os.environ and "DEBUG" not in os.environ
+    is_local = not text("DATABASE_URL") and not text("DEBUG")
     if not debug and not is_local:
         raise ImproperlyConfigured(
             "SECRET_KEY is not set. Without DEBUG=1 the project needs one of its own; make it with: "
@@ -84,12 +93,27 @@ def secret_key(file: Path, *, debug: bool) -> str:
 
 def _kept(file: Path) -> str:
     try:
-        file.touch(mode=0o600, exist_ok=False)
-        file.write_text(secrets.token_urlsafe(50))
-    except FileExistsError:
-        pass
+        if not (file.exists() and _key_in(file)):
+            _keep(file, secrets.token_urlsafe(50))
+        return _key_in(file)
     except OSError as error:
         raise ImproperlyConfigured(f"SECRET_KEY is not set, and none can be kept in {file}: {error}") from error
+
+
+def _keep(file: Path, key: str) -> None:
+    """Make the file with the key in it: nobody ever reads a part, and of two who begin at once one makes it."""
+    with TemporaryDirectory(dir=file.parent, prefix=file.name) as folder:
+        new = Path(folder, "key")
+        new.touch(mode=0o600)
+        new.write_text(key)
+        try:
+            file.hardlink_to(new)
+        except FileExistsError:
+            if not _key_in(file):
+                new.replace(file)
+
+
+def _key_in(file: Path) -> str:
     return file.read_text().strip()
 
 

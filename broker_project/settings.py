@@ -15,9 +15,18 @@ DEBUG = environment.flag("DEBUG")
 SECRET_KEY = environment.secret_key(BASE_DIR / ".secret_key", debug=DEBUG)
 ALLOWED_HOSTS = environment.words("ALLOWED_HOSTS", "localhost 127.0.0.1 [::1]")
 CSRF_TRUSTED_ORIGINS = environment.words("CSRF_TRUSTED_ORIGINS")
-DEMO_ADMIN_PASSWORD = os.environ.get("DEMO_ADMIN_PASSWORD", "")
 
-REDIS_URL = os.environ.get("REDIS_URL", "")
+HTTPS = environment.flag("HTTPS")
+if HTTPS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    SECURE_SSL_REDIRECT = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True
+    SECURE_REDIRECT_EXEMPT = [r"^broker/health/"]  # those who probe the process itself speak plain HTTP
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+
+DEMO_ADMIN_PASSWORD = environment.text("DEMO_ADMIN_PASSWORD")
+
+REDIS_URL = environment.text("REDIS_URL")
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -71,7 +80,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {
-    "default": environment.database(os.environ.get("DATABASE_URL") or f"sqlite:///{BASE_DIR / 'broker.sqlite3'}"),
+    "default": environment.database(environment.text("DATABASE_URL", f"sqlite:///{BASE_DIR / 'broker.sqlite3'}")),
 }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
@@ -114,21 +123,23 @@ DATAPUNK_BROKER = environment.broker_settings(
     }
 )
 
-CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL") or REDIS_URL or "memory://"
+CELERY_BROKER_URL = environment.text("CELERY_BROKER_URL", REDIS_URL or "memory://")
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 if CELERY_BROKER_URL.startswith("memory:"):
     CELERY_BROKER_TRANSPORT_OPTIONS = {"polling_interval": 0.05}
 elif CELERY_BROKER_URL.startswith("redis"):
     # Without them a Redis that hangs holds whoever rings for ever; a worker waits up to ten seconds for a task.
     CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 5, "socket_timeout": 15}
+    # A pump runs for seconds: what a busy worker had fetched would wait behind it while another worker is free.
+    CELERY_WORKER_DISABLE_PREFETCH = True
 
 CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in ("celery", *QUEUES)]
 CELERY_TASK_IGNORE_RESULT = True
-CELERY_BEAT_SCHEDULE = beat_schedule(DATAPUNK_BROKER.get("CLEANUP_INTERVAL", 3600.0))
+CELERY_BEAT_SCHEDULE = beat_schedule()
 CELERY_BEAT_SCHEDULER = "celery.beat:Scheduler"  # in memory: what is due is in the database, not in a file
 
 CELERY_WORKER_CONCURRENCY = max(4, os.cpu_count() or 1)
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a pump runs for seconds: the next is for whoever is free
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # as few as may be where a worker cannot do without
 CELERY_WORKER_REDIRECT_STDOUTS = False
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_DB_REUSE_MAX = 10_000  # else Celery closes the database connection before and after every task

@@ -2,6 +2,6 @@
 
 from django.contrib import admin
 
-from broker_project.demo.models import Note
+from broker_project.demo.models import Fault, Note
 
-admin.site.register(Note)
+admin.site.register([Fault, Note])

@@ -1,4 +1,4 @@
-"""What the demo's handlers leave behind, so that a person sees that they ran."""
+"""What the demo's handlers leave behind, and what they are told, so that a person sees them run and fail."""
 
 from django.db import models
 
@@ -15,3 +15,15 @@ class Note(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subscription}: {self.text}"
+
+
+class Fault(models.Model):
+    """A subscription whose handler fails as long as this row is there."""
+
+    subscription = models.CharField(max_length=200, unique=True)
+
+    class Meta:
+        ordering = ("subscription",)
+
+    def __str__(self) -> str:
+        return self.subscription

@@ -7,13 +7,16 @@ from typing import Any
 
 import msgspec
 
-from broker_project.demo.models import Note
+from broker_project.demo.models import Fault, Note
 from datapunk_broker import broker
 from datapunk_broker.states import RetryStrategy
 
 log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
+
+PATIENT = broker.RetryPolicy(max_attempts=3, retry_strategy=RetryStrategy.FIXED, retry_delay=2.0, jitter=0.0)
+"""Slow enough to watch."""
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,22 @@ class Order:
 orders = broker.topic("orders", Order)
 
 
+class ToldToFailError(Exception):
+    """Somebody switched a fault on, on the page."""
+
+    def __init__(self, subscription: str) -> None:
+        super().__init__(f"{subscription} was told to fail")
+
+
+def fail_if_told(subscription: str) -> None:
+    """Raise ToldToFailError where a person wants to see this handler fail."""
+    if Fault.objects.filter(subscription=subscription).exists():
+        raise ToldToFailError(subscription)
+
+
 def note(subscription: str, text: str) -> None:
     """Leave a row for the page, and a line in the log."""
+    fail_if_told(subscription)
     Note.objects.create(subscription=subscription, text=text[:500])
     log.info("%s: %s", subscription, text)
 
@@ -51,6 +68,8 @@ def pull_requests(message: broker.Received[Event]) -> None:
 async def comments(message: broker.Received[Event]) -> None:
     """Several bindings, one delivery; and an asynchronous handler: a hundred of its calls run at once."""
     author = message.payload["comment"]["user"]["login"]
+    if await Fault.objects.filter(subscription="comments").aexists():
+        raise ToldToFailError("comments")
     await Note.objects.acreate(subscription="comments", text=f"{author}, by {message.routing_key}")
 
 
@@ -59,12 +78,13 @@ def tally(messages: list[broker.Received[Event]]) -> None:
     """A batch: the annotation says so. One row for up to fifty messages."""
     kinds = Counter(message.routing_key.partition(".")[0] for message in messages)
     most = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(3))
-    note("tally", f"{len(messages)} messages, most of them {most}")
+    note("tally", f"a batch of {len(messages)}: {most}")
 
 
 @broker.subscriber("github", routing_key="#", delivery_mode="exactly_once")
 def relay(message: broker.Received[Event]) -> None:
     """Exactly once in effect: what it publishes is committed with its ack, or not at all."""
+    fail_if_told("relay")
     broker.publish(
         "repositories",
         msgspec.Raw(message.body),
@@ -112,7 +132,7 @@ def billing(message: broker.Received[Order]) -> dict[str, Any]:
     return {"order": order.id, "due": order.total}
 
 
-@broker.subscriber("alerts")
+@broker.subscriber("alerts", retry=PATIENT)
 def on_call(message: broker.Received[Any]) -> None:
     """FANOUT: everybody gets everything."""
     note("on_call", f"wakes up: {message.payload}")

@@ -1,40 +1,57 @@
-"""The demo's pages: what there is at a glance, and the way in."""
+"""The demo's pages: what there is, live; the switches that make handlers fail; and the way in."""
 
 from collections import Counter
+from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_required, permission_required
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_safe
+from django.views.decorators.http import require_GET, require_POST, require_safe
 
-from broker_project.demo.models import Note
+from broker_project.demo.models import Fault, Note
 from broker_project.demo.signing_in import user_of
-from datapunk_broker import broker
+from datapunk_broker import broker, rights
+from datapunk_broker.models import Subscription, Topic
+from datapunk_broker.rights import Action, Somebody
 
 NOTES = 20
 
+POLICY = "default-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'"
+"""Content-Security-Policy: nothing from elsewhere, and no script in the page itself."""
+
 
 @require_safe
+@never_cache
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
-    """Show topics with their totals, subscriptions with their backlogs, and what handlers noted last."""
-    stats = broker.stats()
-    backlogs: Counter[str] = Counter()
-    for subscription in stats.subscriptions:
-        backlogs[subscription.topic] += sum(subscription.backlog.values())
-    context = {
-        "topics": [(topic, backlogs[topic.name]) for topic in stats.topics],
-        "subscriptions": [
-            (row, sum(row.backlog.values()), row.settled.get("acked", 0), sum(row.dead_letters.values()))
-            for row in stats.subscriptions
-        ],
-        "notes": Note.objects.all()[:NOTES],
-    }
-    return render(request, "home.html", context)
+    """Show the live page, with what there is right now."""
+    response = render(request, "home.html", {**_overview(request.user), "notes": _notes(request.user)})
+    response["Content-Security-Policy"] = POLICY
+    return response
+
+
+@require_safe
+@never_cache
+@login_required
+def notes(request: HttpRequest) -> HttpResponse:
+    """Show what handlers noted last: a part of the live page."""
+    return render(request, "_notes.html", {"notes": _notes(request.user)})
+
+
+@require_POST
+@permission_required("demo.change_fault", raise_exception=True)
+def switch_fault(request: HttpRequest, subscription: str) -> HttpResponse:
+    """Make a handler fail from now on, or no more."""
+    if request.POST.get("fails") == "true":
+        Fault.objects.get_or_create(subscription=subscription)
+    else:
+        Fault.objects.filter(subscription=subscription).delete()
+    return HttpResponse(status=204)
 
 
 @never_cache
@@ -48,3 +65,36 @@ def sign_in_by_link(request: HttpRequest, token: str) -> HttpResponse:
             return redirect("home")
     messages.error(request, "This link was used before, or is too old. Sign in with your password.")
     return redirect("sign-in")
+
+
+def _overview(user: Somebody) -> dict[str, Any]:
+    """Return topics with their totals, and subscriptions with their backlogs."""
+    stats, topics = broker.stats(), _topics(user)
+    seen = [subscription for subscription in stats.subscriptions if subscription.topic in topics]
+    backlogs: Counter[str] = Counter()
+    for subscription in seen:
+        backlogs[subscription.topic] += sum(subscription.backlog.values())
+    faults = set(Fault.objects.values_list("subscription", flat=True))
+    return {
+        "topics": [{"row": topic, "backlog": backlogs[topic.name]} for topic in stats.topics if topic.name in topics],
+        "subscriptions": [
+            {
+                "row": row,
+                "backlog": sum(row.backlog.values()),
+                "acked": row.settled.get("acked", 0),
+                "dead": sum(row.dead_letters.values()),
+                "fails": row.name in faults,
+            }
+            for row in seen
+        ],
+    }
+
+
+def _notes(user: Somebody) -> QuerySet[Note]:
+    """Return what was noted last; notes tell what messages say, hence are for those who may read these."""
+    subscriptions = Subscription.objects.listed().filter(topic__name__in=_topics(user, Action.SUBSCRIBE))
+    return Note.objects.filter(subscription__in=subscriptions.values("name"))[:NOTES]
+
+
+def _topics(user: Somebody, action: Action | None = None) -> set[str]:
+    return set(rights.visible_topics(user, Topic.objects.live(), action=action).values_list("name", flat=True))

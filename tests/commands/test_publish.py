@@ -1,7 +1,5 @@
 import io
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.models import Message
 from datapunk_broker.payload import decompress
 from datapunk_broker.states import Encoding, TopicType, Transport
-from tests.processes import running, until, url_of_test_database
 
 pytestmark = pytest.mark.django_db
 
@@ -182,22 +179,12 @@ def test_a_file_that_is_not_there_is_a_sentence() -> None:
     assert str(error) == "nowhere.jsonl: No such file or directory"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_ctrl_c_ends_it_and_what_was_published_is_said(tmp_path: Path) -> None:
-    pipe = tmp_path / "endless.jsonl"
-    os.mkfifo(pipe)
-    arguments = ("broker_publish", "orders", "--file", str(pipe))
+@pytest.mark.parametrize("seconds", ["nan", "inf", "-inf", "1e300"])
+@pytest.mark.parametrize("option", ["delay", "ttl"])
+def test_a_duration_that_is_none_is_a_sentence(option: str, seconds: str) -> None:
+    _, _, error = refused("orders", "--payload", "1", f"--{option}={seconds}")
 
-    with running(*arguments, DATABASE_URL=url_of_test_database()) as process, pipe.open("w") as lines:
-        lines.write('{"payload": 1}\n' * 600)
-        lines.flush()
-        until(lambda: Message.objects.exists() or None, lambda: process.output)
-        code = process.end(signal.SIGINT)
-
-    assert code == 130, process.output
-    assert "500 published to orders (500 deliveries), 0 published before, 0 refused." in process.output
-    assert "Interrupted: the lines up to 500 are done." in process.output
-    assert "Traceback" not in process.output
+    assert str(error).startswith(f"{option}: is ")
 
 
 def test_an_option_of_one_message_does_not_go_with_a_file() -> None:

@@ -18,6 +18,7 @@ pytestmark = pytest.mark.django_db
 def letters() -> list[DeadLetter]:
     """Three dead letters: two of billing, one of packing that was rejected."""
     topic = make_topic("orders")
+    make_topic("others")
     billing, packing = make_subscription(topic, "billing"), make_subscription(topic, "packing")
     first, second = published(topic, 1, 2)
     return [*died(billing, [first, second]), *died(packing, [first], FailureReason.REJECTED)]
@@ -38,7 +39,7 @@ def owed() -> list[str]:
 
 
 def test_every_open_dead_letter_is_delivered_again(letters: list[DeadLetter]) -> None:
-    assert redrive() == "3 dead letters are delivered again.\n"
+    assert redrive("--all") == "3 dead letters are delivered again.\n"
     assert owed() == ["billing", "billing", "packing"]
     assert not DeadLetter.objects.open().exists()
 
@@ -72,7 +73,7 @@ def test_an_id_may_be_given_again(letters: list[DeadLetter]) -> None:
 
 
 def test_a_dry_run_leaves_them(letters: list[DeadLetter]) -> None:
-    assert redrive("--dry-run") == "3 dead letters would be delivered again.\n"
+    assert redrive("--all", "--dry-run") == "3 dead letters would be delivered again.\n"
     assert DeadLetter.objects.open().count() == 3
 
 
@@ -89,7 +90,7 @@ def test_a_payload_may_be_null(letters: list[DeadLetter]) -> None:
 
 
 def test_a_rate_spreads_them(letters: list[DeadLetter]) -> None:
-    redrive("--rate", "0.5")
+    redrive("--all", "--rate", "0.5")
 
     times = list(Delivery.objects.order_by("available_at").values_list("available_at", flat=True))
     assert times[-1] - times[0] >= timedelta(seconds=4)
@@ -99,12 +100,22 @@ def test_a_rate_spreads_them(letters: list[DeadLetter]) -> None:
     ("arguments", "sentence"),
     [
         (["--reason", "bad_luck"], "reason: must be one of"),
+        (["--subscription", "biling"], "No subscription is called 'biling'"),
+        (["--topic", "ordres", "--subscription", "billing"], "No topic is called 'ordres'"),
         (["--since", "yesterday"], "--since: invalid"),
-        (["--rate", "0"], "rate: is 0.0"),
-        (["--payload", "{"], "payload: is not JSON"),
+        (["--all", "--rate", "0"], "rate: is 0.0"),
+        (["--all", "--payload", "{"], "payload: is not JSON"),
     ],
 )
 def test_what_cannot_be_meant_is_a_sentence(letters: list[DeadLetter], arguments: list[str], sentence: str) -> None:
     with pytest.raises(CommandError, match=sentence):
         redrive(*arguments)
+    assert DeadLetter.objects.open().count() == 3
+
+
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"], ["--all", "--subscription", "billing"]])
+def test_that_all_are_meant_has_to_be_said(letters: list[DeadLetter], arguments: list[str]) -> None:
+    with pytest.raises(CommandError, match=r"--subscription.*or --all") as error:
+        redrive(*arguments)
+    assert error.value.returncode == 2
     assert DeadLetter.objects.open().count() == 3

@@ -88,11 +88,13 @@ def test_what_is_no_longer_kept_is_said() -> None:
         (["ordres"], "No topic is called 'ordres'"),
         (["orders", "--from", "yesterday"], "earliest, latest or a position"),
         (["orders", "--from", "5"], "ends at position 0"),
-        (["unwatched"], "stream: is off"),
+        (["unwatched"], "'unwatched' is off. Set stream=True"),
+        (["fleeting"], "'fleeting' stores no messages. Set persistent=True, or"),
     ],
 )
 def test_what_cannot_be_followed_is_a_sentence(arguments: list[str], sentence: str) -> None:
     broker.create_topic(TopicConfig("unwatched", stream=False))
+    broker.create_topic(TopicConfig("fleeting", persistent=False))
 
     with pytest.raises(CommandError, match=sentence):
         call_command("broker_tail", *arguments)

@@ -1,4 +1,6 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,8 @@ from django.core.exceptions import ImproperlyConfigured
 from broker_project import environment
 from broker_project.environment import broker_settings, database, flag, secret_key, words
 from tests.processes import OURS, manage
+
+VARIABLES = (*OURS, "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "LOG_JSON", "DATAPUNK_BROKER_CLEANUP_INTERVAL")
 
 
 @pytest.fixture(autouse=True)
@@ -66,18 +70,31 @@ def test_celery_may_have_a_broker_of_its_own() -> None:
 def test_the_brokers_settings_may_be_said_one_by_one() -> None:
     env = {
         "DATAPUNK_BROKER_MAX_ATTEMPTS": "5",
+        "DATAPUNK_BROKER_RETENTION_HOURS": "",
         "DATAPUNK_BROKER_DELIVERY_MODE": "exactly_once",
         "DATAPUNK_BROKER_BREAKER": '{"failures": 3, "open_seconds": 60}',
-        "DATAPUNK_BROKER_CLEANUP_INTERVAL": "600",
     }
 
-    broker, schedule = settings_of("DATAPUNK_BROKER", "CELERY_BEAT_SCHEDULE", **env)
+    [broker] = settings_of("DATAPUNK_BROKER", **env)
 
     assert broker["MAX_ATTEMPTS"] == 5
     assert broker["DELIVERY_MODE"] == "exactly_once"
     assert broker["BREAKER"] == {"failures": 3, "open_seconds": 60}
-    assert schedule["datapunk_broker.prune"]["schedule"] == 600
+    assert "RETENTION_HOURS" not in broker
     assert [topic["name"] for topic in broker["TOPICS"]] == ["github", "repositories", "orders", "alerts"]
+
+
+def test_an_interval_that_cannot_be_meant_is_named() -> None:
+    done = manage("check", DATAPUNK_BROKER_CLEANUP_INTERVAL="abc")
+
+    assert done.returncode == 1
+    assert "DATAPUNK_BROKER['CLEANUP_INTERVAL'] must be seconds" in done.stderr
+
+
+def test_what_is_empty_says_nothing() -> None:
+    names = ("DATABASES", "CELERY_BROKER_URL", "DEBUG", "ALLOWED_HOSTS", "CSRF_TRUSTED_ORIGINS", "DEMO_ADMIN_PASSWORD")
+
+    assert settings_of(*names, **dict.fromkeys(VARIABLES, "")) == settings_of(*names)
 
 
 @pytest.mark.parametrize(
@@ -124,6 +141,32 @@ def test_for_local_use_a_secret_key_is_made_once_and_kept(
     assert len(key) >= 50
     assert secret_key(file, debug=debug) == key
     assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("begun", ["", "\n"])
+def test_a_file_without_a_key_in_it_is_none(tmp_path: Path, begun: str) -> None:
+    file = tmp_path / "key"
+    file.write_text(begun)
+
+    key = secret_key(file, debug=True)
+
+    assert len(key) >= 50
+    assert file.read_text() == key
+    assert [path.name for path in tmp_path.iterdir()] == ["key"]
+
+
+def test_all_that_begin_at_once_have_the_same_secret_key(tmp_path: Path) -> None:
+    for turn in range(20):
+        at_once = threading.Barrier(8)
+
+        def begin(file: Path, at_once: threading.Barrier = at_once) -> str:
+            at_once.wait(30)
+            return secret_key(file, debug=True)
+
+        with ThreadPoolExecutor(8) as threads:
+            keys = set(threads.map(begin, [tmp_path / str(turn)] * 8))
+        assert len(keys) == 1
+        assert len(keys.pop()) >= 50
 
 
 def test_a_secret_key_that_cannot_be_kept_is_a_sentence(tmp_path: Path) -> None:
