@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from datapunk_broker import broker, frames, rights
-from datapunk_broker.conf import get_config
-from datapunk_broker.conf.readers import NAME
+from datapunk_broker.conf import get_config, is_name
 from datapunk_broker.consumers.filters import Filter
 from datapunk_broker.exceptions import (
     ConfigInvalidError,
@@ -83,11 +82,6 @@ def require(user: Somebody, action: Action, topic: str) -> None:
     if not is_name(topic):
         raise TopicNotFoundError(topic)
     rights.require(user, action, topic)
-
-
-def is_name(text: str) -> bool:
-    """Return whether a topic or subscription can be called that at all."""
-    return NAME.fullmatch(text) is not None
 
 
 def _position(topic: str, point: frames.Point, oldest: int) -> int:

@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 
 from datapunk_broker.conf import is_name
 from datapunk_broker.conf.options import known_only, member
+from datapunk_broker.engine.moments import in_utc
 from datapunk_broker.exceptions import ConfigInvalidError
 from datapunk_broker.models import DeadLetter
 from datapunk_broker.states import FailureReason
@@ -90,7 +91,7 @@ def _name(field: str, value: Any) -> list[str]:
 def _moment(field: str, value: Any) -> datetime:
     if not isinstance(value, datetime) or value.utcoffset() is None:
         raise ConfigInvalidError(field, f"must be a datetime with a time zone, not {short(value)}")
-    return value
+    return in_utc(value)
 
 
 def _ids(field: str, value: Any) -> Sequence[int]:

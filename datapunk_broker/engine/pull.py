@@ -17,7 +17,7 @@ from datapunk_broker.engine.roster import Subscriber, resolve, subscribers
 from datapunk_broker.engine.rows import Claimed, Wanted
 from datapunk_broker.engine.settle import Verdicts, settle
 from datapunk_broker.envelope import Received, Settlement, ack_id_of, claim_of
-from datapunk_broker.exceptions import ConfigInvalidError, PayloadInvalidError, SubscriptionNotFoundError
+from datapunk_broker.exceptions import ConfigInvalidError, SubscriptionNotFoundError
 from datapunk_broker.models import Delivery, Subscription
 from datapunk_broker.states import DeliveryMode, SubscriptionState, Transport
 
@@ -108,7 +108,7 @@ def _opened(rows: list[Claimed], subscriber: Subscriber, payload_type: Any, usin
     for row in rows:
         try:
             messages.append(receive(row, subscriber, payload_type))
-        except PayloadInvalidError as error:
+        except Exception as error:  # noqa: BLE001 - the puller's own type may raise anything
             unreadable.append((row, error))
     if unreadable:
         _refuse(unreadable, subscriber, using)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
@@ -14,6 +14,7 @@ from datapunk_broker.engine.bury import End, bury
 from datapunk_broker.engine.ids import SKEW, first_id_at
 from datapunk_broker.engine.kinds import ANY, BY_AGE
 from datapunk_broker.engine.letters import batches
+from datapunk_broker.engine.moments import in_utc
 from datapunk_broker.engine.rearm import close, fresh_delivery, insert
 from datapunk_broker.engine.roster import resolve
 from datapunk_broker.engine.routes import rules_of
@@ -91,10 +92,7 @@ def seek(subscription: str, *, to: datetime | int, using: str, progress: Callabl
 def _to_time(row: Subscription, to: object, using: str) -> _Point:
     if not isinstance(to, datetime) or to.utcoffset() is None:
         raise PayloadInvalidError("to", f"is {to!r}; it is a datetime with a time zone, or a position")
-    try:
-        moment = to.astimezone(UTC)
-    except OverflowError:
-        raise PayloadInvalidError("to", f"is {to!r}, outside the calendar") from None
+    moment = in_utc(to)
     messages = Message.objects.using(using).filter(topic=row.topic_id)
     return _Point(
         behind=Q(published_at__lt=moment),

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
+from datapunk_broker.engine.moments import in_utc
 from datapunk_broker.engine.read import ends_of
 from datapunk_broker.models import StreamEntry, StreamHead, Topic
 
@@ -29,6 +30,7 @@ def position_at(topic: str, moment: datetime, *, using: str) -> int:
     Some twenty small statements: positions grow with the time of appending, which is after that of publishing.
     Raises TopicNotFoundError, ConfigInvalidError for a topic without a stream.
     """
+    moment = in_utc(moment)
     pk, oldest, head = ends_of(topic, using)
     entries = StreamEntry.objects.using(using).filter(topic=pk).order_by("position")
     low, high = (oldest or head + 1), head + 1

@@ -102,14 +102,22 @@ def _lapse(using: str) -> int:
     if not found:
         return 0
     with transaction.atomic(using=using):
-        rows = list(lapsed.filter(pk__in=found).locked(skip=True).with_now().order_by("lease_until", "pk"))
-        roster = subscribers({row.subscription_id for row in rows}, using)
+        held = list(lapsed.filter(pk__in=found).locked(skip=True).with_now().order_by("lease_until", "pk"))
+        roster = subscribers({row.subscription_id for row in held}, using)
+        rows = [row for row in held if row.subscription_id in roster]
+        _forget([row.pk for row in held if row.subscription_id not in roster], using)
         alone = [row for row in rows if row.lapses > 0]
         dead = {row.pk: row for row in alone if _exhausted(row, roster)}
         _record_lapses(alone, using)
         bury([_lost(row) for row in dead.values()], roster, using=using)
         _return([row for row in rows if row.pk not in dead], roster, using)
-    return len(rows)
+    return len(held)
+
+
+def _forget(orphans: list[int], using: str) -> None:
+    """Delete deliveries of a subscription whose row is gone, past every verb."""
+    if orphans:
+        Delivery.objects.using(using).filter(pk__in=orphans).delete()
 
 
 def _exhausted(row: Delivery, roster: dict[int, Subscriber]) -> bool:

@@ -215,3 +215,13 @@ def test_a_sweep_is_told(topic: Topic, billing: Subscription) -> None:
     seconds: Any = event.pop("seconds")
     assert seconds >= 0
     assert event == {"due": 0, "lapsed": 0, "expired": 1, "dropped": 0, "folded": 1}
+
+
+def test_a_claim_whose_subscription_is_gone_past_every_verb_is_forgotten_and_holds_up_no_other(topic: Topic) -> None:
+    gone, billing = make_subscription(topic, "gone"), make_subscription(topic)
+    published(topic, 1)
+    assert len(claimed(gone, billing)) == 2
+    Delivery.objects.update(lease_until=Now() - timedelta(seconds=1))
+    Subscription.objects.filter(pk=gone.pk).delete()
+    assert swept().lapsed == 2
+    assert list(Delivery.objects.values_list("subscription", "state")) == [(billing.pk, "ready")]
