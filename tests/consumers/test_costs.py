@@ -15,7 +15,7 @@ from datapunk_broker import broker
 from datapunk_broker.consumers.cursor import Cursor, Notice
 from datapunk_broker.consumers.feed import Feed
 from datapunk_broker.consumers.hub import Hub
-from datapunk_broker.consumers.threads import FEEDS, WORKERS, for_feeds
+from datapunk_broker.consumers.threads import for_feeds
 from datapunk_broker.engine.read import StreamPage
 from tests.consumers.client import Client, connected
 from tests.consumers.conftest import PGAPPNAME, Site, make_pull, make_topic, publish
@@ -129,7 +129,7 @@ def test_clients_that_wait_hold_neither_threads_nor_connections_to_the_database(
             assert [next(events)["event"] for _ in range(2)] == ["subscribed", "caught_up"]
 
         until(lambda: threads_of(site) - threads < READERS)
-        until(lambda: connections_of_the_site() <= FEEDS + WORKERS)
+        until(lambda: connections_of_the_site() < READERS)
 
 
 async def test_many_readers_of_a_topic_read_the_database_once(

@@ -132,7 +132,6 @@ def test_a_batch_takes_ten_statements_whatever_its_size(topic: Topic, billing: S
         -1,
         2**63,
         1.5,
-        datetime.min.replace(tzinfo=timezone.get_fixed_timezone(14 * 60)),
     ],
 )
 def test_a_time_without_zone_or_a_position_that_is_none_is_refused(
