@@ -244,7 +244,7 @@ def test_publishes_with_a_key_survive_cuts_and_those_without_are_never_sent_twic
     assert len(set(known)) == 150
     assert sorted(n for n in found if n >= 0) == [*range(150)]
     assert len(found) == len(set(found))
-    assert set(outcomes) == {"published", "unknown"}
+    assert set(outcomes) <= {"published", "unknown"}  # how many of each is the cuts' to say
     assert {-n - 1 for n, outcome in enumerate(outcomes) if outcome == "published"} <= set(found)
 
 
