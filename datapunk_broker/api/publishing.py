@@ -73,7 +73,7 @@ class Publishing(Door):
     def post(self, request: Request, name: str) -> Response:
         """Publish a message: 200 when it is a duplicate. CloudEvents in binary mode have their data as the body."""
         rights.require(request.user, Action.PUBLISH, name)
-        return _published(name, _incoming(request))
+        return _published(request, name, _incoming(request))
 
 
 class BatchPublishing(Door):
@@ -85,7 +85,7 @@ class BatchPublishing(Door):
     def post(self, request: Request, name: str) -> Response:
         """Publish up to 1,000 messages, all or none."""
         rights.require(request.user, Action.PUBLISH, name)
-        return _published(name, _incoming_batch(request))
+        return _published(request, name, _incoming_batch(request))
 
 
 def _incoming(request: Request) -> Incoming:
@@ -133,7 +133,10 @@ def _idempotency_key(request: Request) -> str | None:
         raise PayloadInvalidError(IDEMPOTENCY_KEY, "is not UTF-8") from None
 
 
-def _published(topic: str, incoming: Incoming) -> Response:
+def _published(request: Request, topic: str, incoming: Incoming) -> Response:
+    # A reply is published on behalf of who asks for it.
+    for answers in {message.reply_to for message in incoming.messages} - {None, topic}:
+        rights.require(request.user, Action.PUBLISH, str(answers))
     with transaction.atomic(using=get_config().database) if incoming.are_many else nullcontext():
         receipts = _publish(topic, incoming)
     shown = [_shown(receipt) for receipt in receipts]

@@ -1,5 +1,6 @@
 """Topics: list, make, read, change and delete them."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -136,7 +137,14 @@ class Topics(Door):
         """Make a topic."""
         new = parsed(request, NewTopic)
         rights.require_to_create(request.user, new.name)
+        _require_for_dead_letters(request, plain(new))
         return Response(shown(broker.create_topic(TopicConfig.from_dict(plain(new)))), 201)
+
+
+def _require_for_dead_letters(request: Request, options: Mapping[str, Any]) -> None:
+    """Copies of dead letters are published on behalf of who names the topic for them."""
+    if target := options.get("dead_letter_topic"):
+        rights.require(request.user, Action.PUBLISH, target)
 
 
 class OneTopic(Door):
@@ -153,7 +161,9 @@ class OneTopic(Door):
     def patch(self, request: Request, name: str) -> Response:
         """Change options of a topic; its name stays."""
         rights.require(request.user, Action.MANAGE, name)
-        return Response(shown(broker.update_topic(name, plain(parsed(request, TopicChanges)))))
+        changes = plain(parsed(request, TopicChanges))
+        _require_for_dead_letters(request, changes)
+        return Response(shown(broker.update_topic(name, changes)))
 
     @operation("delete_topic", query=Forced, answers={204: None}, problems={409: "messages are pending"})
     def delete(self, request: Request, name: str) -> Response:

@@ -17,9 +17,10 @@ Settling = frames.Ack | frames.Nack | frames.Extend
 
 def publish(user: Somebody, wish: frames.Publish, allowed: set[str]) -> Receipt:
     """Publish; ``allowed`` remembers the topics that the user was found to have the right to."""
-    if wish.topic not in allowed:
-        require(user, Action.PUBLISH, wish.topic)
-        allowed.add(wish.topic)
+    for topic in (wish.topic, wish.reply_to):  # a reply is published on behalf of who asks for it
+        if topic is not None and topic not in allowed:
+            require(user, Action.PUBLISH, topic)
+            allowed.add(topic)
     return broker.publish(
         wish.topic,
         wish.payload,

@@ -155,3 +155,16 @@ def test_a_secret_is_never_read() -> None:
     assert "secret" not in row
     assert "previous_secret" not in row
     assert "secret" not in api.patch("subscriptions/hooked/", {"max_attempts": 4}).json()
+
+
+def test_nothing_is_published_on_behalf_of_who_may_not_publish_there() -> None:
+    broker.create_topic(TopicConfig("payments"))
+    broker.create_topic(TopicConfig("mine"))
+    api = Api(granted("mine", "publish", "subscribe", "manage"))
+    asks = {"payload": 1, "reply_to": "payments"}
+    assert api.post("topics/mine/messages/", asks).status_code == 404
+    assert api.post("topics/mine/messages/batch/", {"messages": [asks]}).status_code == 404
+    assert api.patch("topics/mine/", {"dead_letter_topic": "payments"}).status_code == 404
+    assert api.post("topics/mine/messages/", {"payload": 1, "reply_to": "mine"}).status_code == 201
+    assert api.patch("topics/mine/", {"dead_letter_topic": "mine"}).status_code != 404
+    assert not Message.objects.filter(topic__name="payments").exists()
