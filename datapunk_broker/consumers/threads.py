@@ -25,7 +25,7 @@ _feeds = ThreadPoolExecutor(FEEDS, "datapunk-feeds")
 _workers = ThreadPoolExecutor(WORKERS, "datapunk-sockets")
 _mine = threading.local()
 _trouble = {"at": 0.0}
-"""When a connection failed last: each of the others is tried before it is used again."""
+"""When a connection was found dead last: each of the others is tried before it is used again."""
 
 
 async def in_database(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -43,22 +43,23 @@ async def _run(pool: ThreadPoolExecutor, work: Callable[[], R]) -> R:
 
 
 def _with_connection(work: Callable[[], R]) -> R:
-    used_at = getattr(_mine, "used_at", 0.0)
-    if time.monotonic() - used_at > IDLE or used_at <= _trouble["at"]:
+    used_at, now = getattr(_mine, "used_at", 0.0), time.monotonic()
+    if now - used_at > IDLE or used_at <= _trouble["at"]:
         _drop_the_dead()
+    _mine.used_at = now
     try:
         return work()
     except (InterfaceError, OperationalError):
         _trouble["at"] = time.monotonic()
         raise
     finally:
-        _mine.used_at = time.monotonic()
         _drop_the_old()
 
 
 def _drop_the_dead() -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection is not None and not connection.is_usable():
+            _trouble["at"] = time.monotonic()
             connection.close()
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -127,6 +128,7 @@ def statements(ask: Callable[[], object]) -> int:
 
 def warm_up(client: Client) -> None:
     """Let content types and the like be remembered."""
+    ContentType.objects.get_for_models(*apps.get_app_config("datapunk_broker").get_models())
     for model in ROOMS:
         client.get(url_of(model))
 

@@ -18,6 +18,9 @@ from tests.processes import Process, running, until, url_of_test_database
 pytestmark = pytest.mark.django_db(transaction=True)
 
 COUNTED = "500 published to orders (500 deliveries), 0 published before, 0 refused.\n"
+PGAPPNAME = "tests.publish_ends"
+"""What PostgreSQL knows the publishing process's connections by."""
+
 SAID = f"{COUNTED}It ended early: the lines up to 500 are done.\n"
 
 Publish = Callable[[int], None]
@@ -35,7 +38,8 @@ def publishing(tmp_path: Path) -> Iterator[tuple[Process, Publish]]:
     pipe = tmp_path / "endless.jsonl"
     os.mkfifo(pipe)
     arguments = ("broker_publish", "orders", "--file", str(pipe))
-    with running(*arguments, DATABASE_URL=url_of_test_database()) as process, pipe.open("w") as lines:
+    environment = {"DATABASE_URL": url_of_test_database(), "PGAPPNAME": PGAPPNAME}
+    with running(*arguments, **environment) as process, pipe.open("w") as lines:
 
         def more(count: int) -> None:
             lines.write('{"payload": 1}\n' * count)
@@ -70,11 +74,11 @@ def test_whoever_deletes_the_topic_meanwhile_ends_it(tmp_path: Path) -> None:
 
 @pytest.mark.postgresql
 def test_a_database_that_goes_away_ends_it(tmp_path: Path) -> None:
-    cut = """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-             WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s"
     with publishing(tmp_path) as (process, more):
         with connection.cursor() as cursor:
-            cursor.execute(cut)
+            cursor.execute(cut, [PGAPPNAME])
+            assert cursor.rowcount > 0
         more(400)
         code = process.popen.wait(60)
 
