@@ -14,7 +14,7 @@ from datapunk_broker.admin.confirming import TEMPLATE, Question, ask, is_confirm
 from datapunk_broker.admin.editing import editable
 from datapunk_broker.admin.exporting import ExportingAdmin
 from datapunk_broker.admin.fates import attempts_of, stamp, to_the_second
-from datapunk_broker.admin.filters import MomentFilter, SubscriptionFilter, TopicOfSubscriptionFilter
+from datapunk_broker.admin.filters import MomentFilter, SubscriptionFilter, TopicFilter
 from datapunk_broker.admin.linking import link, page_of
 from datapunk_broker.admin.messages import id_in
 from datapunk_broker.admin.payloads import header_lines, show
@@ -59,7 +59,7 @@ class DeadLetterAdmin(ExportingAdmin):
 
     list_display = ("id", "where", "topic_name", "reason", "error", "attempts", "died")
     list_display_links = ("id", "where")
-    list_filter = (OpenFilter, SubscriptionFilter, TopicOfSubscriptionFilter, "reason", DeathFilter)
+    list_filter = (OpenFilter, SubscriptionFilter, TopicFilter, "reason", DeathFilter)
     search_fields = ("message",)
     search_help_text = "The id of a message."
     actions = ("redrive_selected", "discard_selected", "export_selected")
@@ -71,10 +71,6 @@ class DeadLetterAdmin(ExportingAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[DeadLetter]:
         return with_names(super().get_queryset(request), subscription=True).defer("traceback")
-
-    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
-        """Order by what there is an index for: within a subscription the time, else the id."""
-        return ("-dead_at", "-pk") if request.GET.get("subscription") else ("-pk",)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet[Any], search_term: str) -> Any:  # noqa: ARG002
         return (queryset.filter(message__in=id_in(search_term)) if search_term.strip() else queryset), False

@@ -71,13 +71,6 @@ class TopicFilter(DropdownFilter):
         return list(Topic.objects.using(database()).live().order_by("name").values_list("pk", "name"))
 
 
-class TopicOfSubscriptionFilter(TopicFilter):
-    """By topic, for dead letters, whose index is by subscription."""
-
-    def narrow(self, queryset: QuerySet[Any], chosen: Any) -> QuerySet[Any]:
-        return queryset.filter(subscription__in=Subscription.objects.filter(topic=chosen).order_by().values("pk"))
-
-
 class SubscriptionFilter(DropdownFilter):
     """By subscription, the deleted ones too."""
 

@@ -207,7 +207,7 @@ class Migration(migrations.Migration):
                 ('subscription', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to='datapunk_broker.subscription')),
             ],
             options={
-                'ordering': ('-dead_at',),
+                'ordering': ('-dead_at', '-id'),
             },
         ),
         migrations.CreateModel(
@@ -377,7 +377,23 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='deadletter',
-            index=models.Index(condition=models.Q(('redriven_at', None)), fields=['subscription', '-dead_at'], name='broker_dead_letter_open'),
+            index=models.Index(condition=models.Q(('redriven_at', None)), fields=['-dead_at', '-id'], name='broker_dead_letter_open'),
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(condition=models.Q(('redriven_at', None)), fields=['subscription', '-dead_at', '-id'], name='broker_dead_letter_sub'),
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(condition=models.Q(('redriven_at', None)), fields=['topic', '-dead_at', '-id'], name='broker_dead_letter_topic'),
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(condition=models.Q(('redriven_at', None)), fields=['reason', '-dead_at', '-id'], name='broker_dead_letter_reason'),
+        ),
+        migrations.AddIndex(
+            model_name='deadletter',
+            index=models.Index(condition=models.Q(('redriven_at__isnull', False)), fields=['-dead_at', '-id'], name='broker_dead_letter_redriven'),
         ),
         migrations.AddConstraint(
             model_name='deadletter',

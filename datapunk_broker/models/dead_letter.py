@@ -6,13 +6,16 @@ from django.db.models import Q
 from datapunk_broker.models.fields import choice, loose_reference
 from datapunk_broker.states import FailureReason
 
+LATEST = ("-dead_at", "-id")
+OPEN, REDRIVEN = Q(redriven_at=None), Q(redriven_at__isnull=False)
+
 
 class DeadLetterQuerySet(models.QuerySet["DeadLetter"]):
     """The words for dead letters."""
 
     def open(self) -> "DeadLetterQuerySet":
         """Return those that nobody has redriven."""
-        return self.filter(redriven_at=None)
+        return self.filter(OPEN)
 
 
 class DeadLetter(models.Model):
@@ -39,11 +42,13 @@ class DeadLetter(models.Model):
     class Meta:
         constraints = (models.UniqueConstraint(fields=["message", "subscription"], name="broker_dead_letter_pair"),)
         indexes = (
-            models.Index(
-                fields=["subscription", "-dead_at"], condition=Q(redriven_at=None), name="broker_dead_letter_open"
-            ),
+            models.Index(fields=[*LATEST], condition=OPEN, name="broker_dead_letter_open"),
+            models.Index(fields=["subscription", *LATEST], condition=OPEN, name="broker_dead_letter_sub"),
+            models.Index(fields=["topic", *LATEST], condition=OPEN, name="broker_dead_letter_topic"),
+            models.Index(fields=["reason", *LATEST], condition=OPEN, name="broker_dead_letter_reason"),
+            models.Index(fields=[*LATEST], condition=REDRIVEN, name="broker_dead_letter_redriven"),
         )
-        ordering = ("-dead_at",)
+        ordering = LATEST
 
     def __str__(self) -> str:
         return f"{self.message_id} to {self.subscription_id}: {self.reason}"
