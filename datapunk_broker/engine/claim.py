@@ -14,6 +14,7 @@ from datapunk_broker.engine.dialects import dialect_of
 from datapunk_broker.engine.kinds import READY, SUSPECT, with_ready
 from datapunk_broker.engine.roster import Subscriber
 from datapunk_broker.engine.rows import Claimed, Wanted
+from datapunk_broker.engine.weight import bounded
 from datapunk_broker.models import Delivery, Subscription
 from datapunk_broker.states import BreakerState, DeliveryState, SubscriptionState
 
@@ -29,15 +30,18 @@ Step = Callable[[Wanted], list[Claimed]]
 
 
 def claim(wanted: Sequence[Wanted], *, limit: int, using: str) -> list[Claimed]:
-    """Claim up to ``limit`` ready deliveries across subscriptions, a fair share each; one statement."""
-    return dialect_of(using).claim(wanted, limit) if wanted else []
+    """Claim up to ``limit`` ready deliveries across subscriptions, a fair share each; one statement.
+
+    As every claim it takes no more bytes than ``weight.MOST``; heavy bodies are fetched by a second statement.
+    """
+    return bounded(dialect_of(using).claim(wanted, limit), using=using) if wanted else []
 
 
 def claim_suspect(subscriber: Subscriber, *, using: str) -> list[Claimed]:
     """Claim one delivery whose last claim lapsed unreported, alone, so that it takes no other down."""
     if subscriber.max_in_flight is not None:
         return _in_turn(subscriber, 1, [_suspect(using)], using)
-    return _suspect(using)(Wanted(subscriber.id, 1, subscriber.lease))
+    return bounded(_suspect(using)(Wanted(subscriber.id, 1, subscriber.lease)), using=using)
 
 
 def claim_guarded(
@@ -65,7 +69,7 @@ def _in_turn(subscriber: Subscriber, share: int, steps: Iterable[Step], using: s
         if room <= 0 or not _window_is_over(subscriber, using):
             return []
         wanted = Wanted(subscriber.id, room, subscriber.lease)
-        return next(filter(None, (step(wanted) for step in steps)), [])
+        return bounded(next(filter(None, (step(wanted) for step in steps)), []), using=using)
 
 
 def _suspect(using: str, breaker: BreakerState = BreakerState.CLOSED) -> Step:
@@ -120,7 +124,7 @@ def claim_probe(subscriber: Subscriber, *, using: str) -> list[Claimed]:
         claimed = claimed or dialect.claim_suspect(wanted, BreakerState.HALF_OPEN)
         if not claimed:
             save_breaker(row, breaker, using=using)
-        return claimed
+        return bounded(claimed, using=using)
 
 
 def with_work(subscriptions: Iterable[int], *, using: str) -> set[int]:

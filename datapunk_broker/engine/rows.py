@@ -37,9 +37,17 @@ class Wanted:
     lease: float
 
 
+LIGHT = 32 * 1024
+"""Bytes up to which a body, as it is stored, comes with its claim; heavier ones are fetched as far as there is room."""
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One claimed delivery with its message; ``attempt`` counts its claims, this one included."""
+    """One claimed delivery with its message.
+
+    attempt: counts its claims, this one included. size: the bytes of the body as it is stored; the body of one that
+    is not ``LIGHT`` is empty until it is fetched.
+    """
 
     delivery: int
     token: UUID
@@ -50,6 +58,7 @@ class Claimed:
     routing_key: str
     headers: str
     body: bytes
+    size: int
     encoding: Encoding
     content_type: str
     priority: int

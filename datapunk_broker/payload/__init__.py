@@ -2,7 +2,7 @@
 
 from datapunk_broker.payload.headers import check_headers, check_text
 from datapunk_broker.payload.judging import MAX_DEPTH, judge
-from datapunk_broker.payload.packing import compress, decompress
+from datapunk_broker.payload.packing import compress, decompress, unpacked_size
 from datapunk_broker.payload.reading import decode
 from datapunk_broker.payload.schema import Validator, check_schema, compile_schema
 from datapunk_broker.payload.writing import encode
@@ -19,4 +19,5 @@ __all__ = (
     "decompress",
     "encode",
     "judge",
+    "unpacked_size",
 )

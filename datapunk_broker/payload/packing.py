@@ -42,6 +42,16 @@ def decompress(body: bytes, encoding: Encoding, *, limit: int) -> bytes:
         raise PayloadInvalidError("body", f"cannot be unpacked to at most {limit} bytes: {error}") from error
 
 
+def unpacked_size(body: bytes, encoding: Encoding) -> int:
+    """Return how many bytes a stored body has when it is unpacked, as far as it says so."""
+    if encoding == Encoding.IDENTITY:
+        return len(body)
+    try:
+        return max(zstandard.frame_content_size(body), len(body))
+    except zstandard.ZstdError:
+        return len(body)
+
+
 def _check_size(size: int, limit: int) -> None:
     if size > limit:
         raise PayloadInvalidError("body", f"has {size} bytes unpacked; {limit} at most")

@@ -1,5 +1,6 @@
 """The statements of the PostgreSQL dialect."""
 
+from datapunk_broker.engine.rows import LIGHT
 from datapunk_broker.models import LATENCY_BOUNDS
 
 INSERT = """
@@ -68,8 +69,9 @@ TAKE = """
 )
 """
 
-TAKEN = """
-t.id, t.subscription_id, t.claims, t.ordering_key, m.id, m.routing_key, m.headers, m.body, m.encoding,
+TAKEN = f"""
+t.id, t.subscription_id, t.claims, t.ordering_key, m.id, m.routing_key, m.headers,
+CASE WHEN octet_length(m.body) <= {LIGHT} THEN m.body ELSE '' END, octet_length(m.body), m.encoding,
 m.content_type, m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
 """
 

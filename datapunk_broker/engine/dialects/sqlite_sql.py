@@ -1,5 +1,7 @@
 """The statements of the SQLite dialect. UUIDs are 32 hex digits and times are UTC text, as Django stores them."""
 
+from datapunk_broker.engine.rows import LIGHT
+
 CURRENT = "SELECT 1 FROM datapunk_broker_topic WHERE id = %s AND routing_version = %s AND deleted_at IS NULL"
 
 INSERT_MESSAGE = """
@@ -103,9 +105,10 @@ UPDATE datapunk_broker_delivery SET state = 'claimed', claims = claims + 1, ack_
 WHERE state = 'ready' AND id IN (SELECT value FROM json_each(%(ids)s))
 """
 
-TAKEN = """
-SELECT d.id, d.subscription_id, d.claims, d.ordering_key, m.id, m.routing_key, m.headers, m.body, m.encoding,
-       m.content_type, m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
+TAKEN = f"""
+SELECT d.id, d.subscription_id, d.claims, d.ordering_key, m.id, m.routing_key, m.headers,
+       CASE WHEN length(m.body) <= {LIGHT} THEN m.body ELSE x'' END, length(m.body), m.encoding, m.content_type,
+       m.priority, m.ordering_key, m.published_at, m.correlation_id, m.reply_to
 FROM json_each(%(ids)s) g JOIN datapunk_broker_delivery d ON d.id = g.value AND d.ack_token = %(token)s
 JOIN datapunk_broker_message m ON m.id = d.message_id
 """

@@ -1,0 +1,1 @@
+"""What is promised while things break: drills that break something real and count every message."""
