@@ -1,12 +1,12 @@
 HOST ?= 127.0.0.1
 PORT ?= 8000
 PYTHON := .venv/bin/python
-PARALLEL := --numprocesses auto --maxprocesses 4
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check bench lock clean
+.PHONY: help demo test check faults bench docs lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -27,15 +27,23 @@ check: .venv/installed-dev ## Check style, types, the shape of the code, and tha
 	$(PYTHON) -m pytest -q tests/test_architecture.py
 	$(PYTHON) manage.py makemigrations --check --dry-run
 
+faults: .venv/installed-test ## Break the real thing in every way and count each message (ARGS='poison --seed 7'; about ten minutes)
+	@test -e /usr/lib/*/faketime/libfaketime.so.1 || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
+	    apt-get install -y -qq --no-install-recommends libfaketime >/dev/null
+	$(PYTHON) -W ignore -m tests.faults $(ARGS)
+
 bench: .venv/installed-test ## Measure publishing and delivering beside Django's create(), on a PostgreSQL of its own
 	$(PYTHON) -m benchmarks
 
+docs: .venv/installed-docs ## Build the documentation into site/
+	$(PYTHON) -m mkdocs build --strict
+
 lock: ## Write the newest versions that fit into requirements.lock (needs uv)
-	uv pip compile pyproject.toml --extra dev --upgrade --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra dev --extra docs --upgrade --universal --python-version 3.11 \
 	    --no-header --no-annotate --no-emit-index-url --output-file requirements.lock
 
 clean: ## Remove what the other targets made
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist *.egg-info
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist site *.egg-info
 	rm -f *.sqlite3 *.sqlite3-shm *.sqlite3-wal .secret_key
 	find . -name __pycache__ -prune -exec rm -rf {} +
 

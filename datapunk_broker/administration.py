@@ -12,18 +12,19 @@ from datapunk_broker.engine import redrive as redrive_engine
 from datapunk_broker.engine import sweep as sweep_engine
 from datapunk_broker.engine import topology
 from datapunk_broker.engine.counts import Ended
-from datapunk_broker.engine.declared import Report
+from datapunk_broker.engine.declared import Report, Synced
 from datapunk_broker.engine.declared import sync as sync_declared
 from datapunk_broker.engine.letters import Chosen
 from datapunk_broker.engine.published import count_published
 from datapunk_broker.engine.stream_ends import Head, heads, position_at
 from datapunk_broker.engine.totals import SubscriptionTotals, TopicTotals, Totals
 from datapunk_broker.engine.totals import totals as read_totals
+from datapunk_broker.engine.transfer import Topology, export_topology, import_topology
 from datapunk_broker.envelope import Settlement
 from datapunk_broker.models import Subscription, Topic
 from datapunk_broker.registry import registry
 
-__all__ = ["Administration", "Ended", "SubscriptionTotals", "TopicTotals", "Totals"]
+__all__ = ["Administration", "Ended", "Report", "SubscriptionTotals", "Synced", "TopicTotals", "Topology", "Totals"]
 
 
 class Administration:
@@ -107,6 +108,14 @@ class Administration:
         """Make what is declared, in the settings and by handlers, and is not there yet; delete nothing."""
         declared = (*self.config.subscriptions, *registry.declared())
         return sync_declared(self.config.topics, declared, using=self.using)
+
+    def export_topology(self) -> Topology:
+        """Read all topics and subscriptions as the configs that would make them, without secrets."""
+        return export_topology(using=self.using)
+
+    def import_topology(self, topics: Iterable[TopicConfig], subscriptions: Iterable[SubscriptionConfig]) -> Report:
+        """Make these topics and subscriptions exactly as given, all or nothing; delete nothing."""
+        return import_topology(topics, subscriptions, using=self.using)
 
     def sweep(self) -> sweep_engine.Swept:
         """Find what is due, lapsed, expired or over its limit, and set it right."""

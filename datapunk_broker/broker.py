@@ -207,6 +207,7 @@ create_subscription, update_subscription, delete_subscription = (
 )
 sync, sweep, prune, discard = _default.sync, _default.sweep, _default.prune, _default.discard
 count_published = _default.count_published
+export_topology, import_topology = _default.export_topology, _default.import_topology
 
 __all__ = [
     "BatchFailures",

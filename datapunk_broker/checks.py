@@ -10,6 +10,7 @@ E005  the handler that a subscription in SUBSCRIPTIONS names cannot be imported
 E006  DATABASE is the alias of no database
 E007  the broker's database is neither PostgreSQL nor SQLite
 E008  ``django.contrib.auth`` is not installed
+E009  a webhook in SUBSCRIPTIONS has a URL or a secret that is refused, or what makes its requests is not installed
 W001  PostgreSQL has no ``server_side_binding`` or no ``prepare_threshold``
 W002  SQLite has no write-ahead log, no immediate transactions or no timeout
 W003  the project has no Celery app, or none that is made when Django starts
@@ -32,7 +33,9 @@ from datapunk_broker.conf import KEYS, SETTING, BrokerConfig, check_subscription
 from datapunk_broker.exceptions import BrokerError, ConfigInvalidError
 from datapunk_broker.queues import QUEUES
 from datapunk_broker.registry import registry
+from datapunk_broker.states import Transport
 from datapunk_broker.tasks import pump
+from datapunk_broker.transports.webhook import check_endpoint
 
 TAG = "datapunk_broker"
 
@@ -62,7 +65,8 @@ QUEUES_HINT = (
 
 def register() -> None:
     """Register the checks."""
-    for check in (check_settings, check_declared, check_handlers, check_database, check_auth, check_celery):
+    of_the_broker = (check_settings, check_declared, check_handlers, check_webhooks)
+    for check in (*of_the_broker, check_database, check_auth, check_celery):
         checks.register(check, TAG)
 
 
@@ -103,6 +107,19 @@ def check_handlers(**_: object) -> list[checks.CheckMessage]:
         path = subscription.handler
         if path and (why := registry.why_missing(subscription.name, path, mode=subscription.mode)):
             found.append(_error("E005", f"The subscription {subscription.name!r} has no handler: {why}"))
+    return found
+
+
+def check_webhooks(**_: object) -> list[checks.CheckMessage]:
+    """Report webhooks in the settings that could not be delivered (E009)."""
+    config = _config()
+    found: list[checks.CheckMessage] = []
+    for subscription in config.subscriptions if config else ():
+        if config and subscription.transport is Transport.WEBHOOK and subscription.endpoint_url:
+            try:
+                check_endpoint(subscription.endpoint_url, subscription.secret, config.webhook_allowed_networks)
+            except BrokerError as error:
+                found.append(_error("E009", f"The subscription {subscription.name!r}: {error}"))
     return found
 
 

@@ -185,6 +185,16 @@ class EndpointRefusedError(BrokerError):
         super().__init__(f"{url}: {problem}")
 
 
+class EndpointFailedError(BrokerError):
+    """A webhook's endpoint answered, and not with success; ``retry_after`` is for how long it asks to be left alone."""
+
+    code = "endpoint_failed"
+
+    def __init__(self, status: int, said: str, retry_after: timedelta | None = None) -> None:
+        self.status, self.said, self.retry_after = status, said, retry_after
+        super().__init__(f"The endpoint answered {status}{said and ': '}{said}")
+
+
 class HandlerTimeoutError(BrokerError):
     """A handler ran longer than its subscription's ``timeout``."""
 

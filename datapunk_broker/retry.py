@@ -10,6 +10,7 @@ import msgspec
 
 from datapunk_broker.exceptions import (
     ConfigInvalidError,
+    EndpointFailedError,
     HandlerTimeoutError,
     PayloadInvalidError,
     Reject,
@@ -19,7 +20,7 @@ from datapunk_broker.exceptions import (
 from datapunk_broker.states import FailureReason, RetryStrategy
 
 LONGEST_RETRY_AFTER = timedelta(days=7)
-"""No handler puts its next attempt off for longer than this."""
+"""No handler and no endpoint puts its next attempt off for longer than this."""
 
 _CENTURY = 36_525 * 86_400
 _INTEGER = 2**31 - 1
@@ -128,8 +129,8 @@ def _fibonacci(n: int, *, enough: float) -> float:
 def decide(policy: RetryPolicy, *, attempt: int, error: Exception, rng: Random) -> Retry | Dead:
     """Say what follows attempt n (from 1), which ended with ``error``.
 
-    ``Reject`` and what can never be read die at once. ``RetryAfter`` waits its own time, not the policy's, up to
-    ``LONGEST_RETRY_AFTER``.
+    ``Reject`` and what can never be read die at once. ``RetryAfter`` waits its own time, not the policy's; what an
+    endpoint asks for lengthens the policy's. Both up to ``LONGEST_RETRY_AFTER``.
     """
     reason = reason_of(error)
     if reason in (FailureReason.REJECTED, FailureReason.VALIDATION_ERROR):
@@ -138,7 +139,10 @@ def decide(policy: RetryPolicy, *, attempt: int, error: Exception, rng: Random) 
         return Dead(FailureReason.ATTEMPTS_EXHAUSTED)
     if isinstance(error, RetryAfter):
         return Retry(_bounded(error.delay), reason)
-    return Retry(timedelta(seconds=wait_after(policy, attempt, rng)), reason)
+    wait = timedelta(seconds=wait_after(policy, attempt, rng))
+    if isinstance(error, EndpointFailedError) and error.retry_after is not None:
+        wait = max(wait, _bounded(error.retry_after))
+    return Retry(wait, reason)
 
 
 def reason_of(error: Exception) -> FailureReason:

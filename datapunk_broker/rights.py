@@ -1,7 +1,8 @@
 """Who may publish, subscribe, manage and see: one answer for every door."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from itertools import chain
 from typing import Any, Protocol, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -16,10 +17,9 @@ M = TypeVar("M", bound=Model)
 
 
 class Action(StrEnum):
-    """What one may do with a topic.
+    """What a grant gives on a topic.
 
-    SUBSCRIBE is to take messages and to read them, dead letters too; MANAGE is to change the topic and its
-    subscriptions, to pause and seek, to redrive and discard.
+    SUBSCRIBE is to take messages and to read them, dead letters too; MANAGE is all of ``Managing``.
     """
 
     PUBLISH = "publish"
@@ -27,15 +27,34 @@ class Action(StrEnum):
     MANAGE = "manage"
 
 
-PERMISSIONS = {
-    Action.PUBLISH: "datapunk_broker.add_message",
-    Action.SUBSCRIBE: "datapunk_broker.view_message",
-    Action.MANAGE: "datapunk_broker.change_topic",
-}
-"""Django's permission that gives an action on every topic."""
+class Managing(StrEnum):
+    """What managing is made of; each is called as Django's permission that gives it on every topic.
 
-SEE = "datapunk_broker.view_topic"
-"""Django's permission that shows every topic; so does each of ``PERMISSIONS``."""
+    To change a subscription is to pause, resume and seek, too.
+    """
+
+    ADD_TOPIC = "add_topic"
+    CHANGE_TOPIC = "change_topic"
+    DELETE_TOPIC = "delete_topic"
+    ADD_SUBSCRIPTION = "add_subscription"
+    CHANGE_SUBSCRIPTION = "change_subscription"
+    DELETE_SUBSCRIPTION = "delete_subscription"
+    REDRIVE = "change_deadletter"
+    DISCARD = "delete_deadletter"
+
+
+Right = Action | Managing
+
+PERMISSIONS: Mapping[Right, Sequence[str]] = {
+    Action.PUBLISH: ["add_message"],
+    Action.SUBSCRIBE: ["view_message"],
+    Action.MANAGE: list(Managing),
+    **{one: [one] for one in Managing},
+}
+"""Django's permissions that together give a right on every topic."""
+
+SEE = {"view_topic", *chain.from_iterable(PERMISSIONS.values())}
+"""Django's permissions each of which shows every topic."""
 
 
 class Somebody(Protocol):
@@ -50,7 +69,7 @@ class Somebody(Protocol):
     def has_perm(self, perm: str, /) -> bool: ...
 
 
-def may(user: Somebody, action: Action, topic: str) -> bool:
+def may(user: Somebody, action: Right, topic: str) -> bool:
     """Return whether somebody may do this with a topic of this name, be it there or not."""
     return _everywhere(user, action) or _meets(_patterns(user, action), topic)
 
@@ -60,7 +79,7 @@ def may_see(user: Somebody, topic: str) -> bool:
     return _everywhere(user, None) or _meets(_patterns(user, None), topic)
 
 
-def require(user: Somebody, action: Action, topic: str) -> None:
+def require(user: Somebody, action: Right, topic: str) -> None:
     """Refuse what somebody may not do.
 
     Raises TopicNotFoundError where there is nothing to see, or nothing that they may, else PermissionDeniedError.
@@ -69,19 +88,19 @@ def require(user: Somebody, action: Action, topic: str) -> None:
         return
     if not may_see(user, topic) or not _live_topics().filter(name=topic).exists():
         raise TopicNotFoundError(topic)
-    problem = f"You may see {topic!r}, but you have no right to {action} there."
+    problem = f"You may see {topic!r}, but you have no right to {action.replace('_', ' ')} there."
     raise PermissionDeniedError(problem)
 
 
 def require_to_create(user: Somebody, topic: str) -> None:
     """Refuse who may not make a topic of this name, be one there or not: PermissionDeniedError."""
-    if not may(user, Action.MANAGE, topic):
+    if not may(user, Managing.ADD_TOPIC, topic):
         problem = f"You have no right to make a topic called {topic!r}."
         raise PermissionDeniedError(problem)
 
 
 def visible_topics(
-    user: Somebody, queryset: QuerySet[M], *, prefix: str = "", action: Action | None = None
+    user: Somebody, queryset: QuerySet[M], *, prefix: str = "", action: Right | None = None
 ) -> QuerySet[M]:
     """Narrow rows to the topics that somebody may see or, with ``action``, may do this with.
 
@@ -97,20 +116,23 @@ def visible_topics(
     return queryset.filter(**{lookup: _names(patterns)})
 
 
-def _everywhere(user: Somebody, action: Action | None) -> bool:
-    permissions = (SEE, *PERMISSIONS.values()) if action is None else (PERMISSIONS[action],)
-    return _is_known(user) and any(map(user.has_perm, permissions))
+def _everywhere(user: Somebody, action: Right | None) -> bool:
+    if not _is_known(user):
+        return False
+    has = (user.has_perm(f"datapunk_broker.{name}") for name in (SEE if action is None else PERMISSIONS[action]))
+    return any(has) if action is None else all(has)
 
 
 def _is_known(user: Somebody) -> bool:
     return user.is_authenticated and user.is_active
 
 
-def _patterns(user: Somebody, action: Action | None) -> set[str]:
+def _patterns(user: Somebody, action: Right | None) -> set[str]:
     """Return the names and patterns of the topics that somebody, or a group of theirs, was granted."""
     if not _is_known(user):
         return set()
-    flags = Q(*((one.value, True) for one in Action if action in (None, one)), _connector=Q.OR)
+    wanted = Action.MANAGE if isinstance(action, Managing) else action
+    flags = Q(*((one.value, True) for one in Action if wanted in (None, one)), _connector=Q.OR)
     grants = TopicGrant.objects.using(get_config().database)
     theirs = grants.filter(Q(user=user.pk) | Q(group__user=user.pk), flags)
     return set(theirs.values_list("topic", flat=True))

@@ -10,7 +10,10 @@ from datapunk_broker.queues import QUEUES
 from tests.shop.celery import app
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    # The one that takes minutes begins first, so that the others are done beside it.
+    items.sort(key=lambda item: item.path.name != "test_drills.py")
     if connection.vendor == "postgresql":
         return
     left_out = [item for item in items if item.get_closest_marker("postgresql")]

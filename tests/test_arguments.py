@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import product
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from datapunk_broker import broker
 from datapunk_broker.conf import TopicConfig
 from datapunk_broker.exceptions import (
+    BrokerError,
     ConfigInvalidError,
     PayloadInvalidError,
     SubscriptionNotFoundError,
@@ -52,17 +54,12 @@ def topic() -> None:
 
 
 @pytest.mark.parametrize("name", NO_NAMES)
-@pytest.mark.parametrize("verb", OF_TOPICS)
-def test_no_topic_is_called_what_is_no_name(verb: Callable[[Any], Any], name: Any) -> None:
-    with pytest.raises(TopicNotFoundError):
-        verb(name)
-    goes_on()
-
-
-@pytest.mark.parametrize("name", NO_NAMES)
-@pytest.mark.parametrize("verb", OF_SUBSCRIPTIONS)
-def test_no_subscription_is_called_what_is_no_name(verb: Callable[[Any], Any], name: Any) -> None:
-    with pytest.raises(SubscriptionNotFoundError):
+@pytest.mark.parametrize(
+    ("verb", "error"),
+    [*product(OF_TOPICS, [TopicNotFoundError]), *product(OF_SUBSCRIPTIONS, [SubscriptionNotFoundError])],
+)
+def test_nothing_is_called_what_is_no_name(verb: Callable[[Any], Any], error: type[BrokerError], name: Any) -> None:
+    with pytest.raises(error):
         verb(name)
     goes_on()
 

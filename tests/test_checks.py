@@ -84,7 +84,7 @@ def test_the_checks_are_registered_under_one_tag(monkeypatch: pytest.MonkeyPatch
     own = CheckRegistry()
     monkeypatch.setattr(django_checks, "register", own.register)
     checks.register()
-    assert len(own.registered_checks) == 6
+    assert len(own.registered_checks) == 7
     assert own.tags_available() == {"datapunk_broker"}
     assert own.run_checks() == []
 

@@ -11,7 +11,7 @@ from datapunk_broker import broker, rights
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.exceptions import PermissionDeniedError, TopicNotFoundError
 from datapunk_broker.models import Message, Subscription, Topic, TopicGrant
-from datapunk_broker.rights import Action
+from datapunk_broker.rights import Action, Managing
 
 pytestmark = pytest.mark.django_db
 
@@ -23,9 +23,10 @@ PERMISSIONS = [
     (("view_topic",), set(), True),
     (("add_message",), {PUBLISH}, True),
     (("view_message",), {SUBSCRIBE}, True),
-    (("change_topic",), {MANAGE}, True),
-    (("add_message", "change_topic"), {PUBLISH, MANAGE}, True),
-    (("add_topic", "delete_topic", "view_subscription"), set(), False),
+    (("change_topic",), set(), True),
+    (tuple(Managing), {MANAGE}, True),
+    (("add_message", "change_deadletter"), {PUBLISH}, True),
+    (("view_subscription", "view_deadletter"), set(), False),
 ]
 
 GRANTS = [
@@ -61,6 +62,25 @@ def test_djangos_permissions_give_the_whole_broker(permissions: tuple[str, ...],
     user = ann(*permissions)
 
     assert (allowed(user), rights.may_see(user, "orders.eu")) == (may, sees)
+
+
+@pytest.mark.parametrize("one", Managing)
+def test_each_of_djangos_permissions_to_manage_gives_what_it_says_and_no_more(one: Managing) -> None:
+    user = ann(one)
+
+    assert {other for other in Managing if rights.may(user, other, "orders.eu")} == {one}
+    assert allowed(user) == set()
+
+
+def test_a_grant_to_manage_is_to_manage_in_every_way() -> None:
+    user = ann()
+    grant = TopicGrant.objects.create(topic="orders.#", user=user, manage=True)
+    assert all(rights.may(user, one, "orders.eu") for one in Managing)
+    assert not any(rights.may(user, one, "people") for one in Managing)
+
+    TopicGrant.objects.filter(pk=grant.pk).update(manage=False, publish=True, subscribe=True)
+
+    assert not any(rights.may(user, one, "orders.eu") for one in Managing)
 
 
 @pytest.mark.parametrize(("pattern", "meets"), GRANTS)

@@ -25,22 +25,29 @@ def database() -> str:
 
 def with_names(queryset: QuerySet[M], *, subscription: bool = False) -> QuerySet[M]:
     """Give rows their topic's name, and their subscription's: a reference to what was purged reads None."""
-    names: dict[str, Subquery] = {"topic_name": Subquery(Topic.objects.filter(pk=OuterRef("topic_id")).values("name"))}
+    names: dict[str, Subquery] = {"topic_name": _name(Topic, "topic_id")}
     if subscription:
-        names["subscription_name"] = Subquery(
-            Subscription.objects.filter(pk=OuterRef("subscription_id")).values("name")
-        )
+        names["subscription_name"] = _name(Subscription, "subscription_id")
     named: QuerySet[M] = queryset.annotate(**names)
     return named
 
 
+def _name(model: type[Model], reference: str) -> Subquery:
+    return Subquery(model._default_manager.order_by().filter(pk=OuterRef(reference)).values("name"))
+
+
 class PageOfRows(ChangeList):
-    """A page whose rows are read at once, so that what is counted for them takes a statement a page."""
+    """A page whose rows are read at once, so that what is counted for them takes a statement a page.
+
+    reach: how many rows the list is chosen among, where it is not among all.
+    """
 
     result_list: Any
+    reach: int | None = None
 
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, and count for its rows."""
+        self.queryset, self.reach = self.model_admin.within_reach(request, self.queryset)  # type: ignore[attr-defined]
         super().get_results(request)
         self.result_list = list(self.result_list)
         self.model_admin.count_for(self.result_list)  # type: ignore[attr-defined]
@@ -64,6 +71,10 @@ class BrokerAdmin(ModelAdmin[M]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002 - Django's
         return PageOfRows
+
+    def within_reach(self, request: HttpRequest, rows: QuerySet[M]) -> tuple[QuerySet[M], int | None]:  # noqa: ARG002
+        """Return what a page shows of these rows, and among how many of the latest where no index finds them all."""
+        return rows, None
 
     def count_for(self, rows: Sequence[M]) -> None:
         """Put counts on the rows of a page; for rooms that show some."""

@@ -19,6 +19,7 @@ M = TypeVar("M", bound=models.Model)
 FIELD_OF_CODE: Mapping[str, str] = {
     "delivery_mode_invalid": "delivery_mode",
     "endpoint_refused": "endpoint_url",
+    "permission_denied": "dead_letter_topic",
     "too_many_subscribers": "topic",
     "topic_not_found": "topic",
 }

@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 
-from datapunk_broker import broker
+from datapunk_broker import broker, rights
 from datapunk_broker.admin.base import database
 from datapunk_broker.admin.confirming import TEMPLATE, Question, ask, is_confirmed
 from datapunk_broker.admin.counting import Bounded, backlogs_of, dead_letters_of
@@ -20,6 +20,7 @@ from datapunk_broker.admin.saving import VerbAdmin, VerbForm, given
 from datapunk_broker.conf import TopicConfig, get_config
 from datapunk_broker.exceptions import BrokerError
 from datapunk_broker.models import Subscription, Topic
+from datapunk_broker.rights import Action
 from datapunk_broker.states import Transport
 
 INHERITED = {
@@ -118,6 +119,12 @@ class TopicAdmin(VerbAdmin[Topic]):
     @admin.display(description="declared")
     def is_declared(self, topic: Topic) -> str:
         return "in code" if topic.declared is not None else ""
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: Any) -> None:
+        if target := given(form, change=bool(change)).get("dead_letter_topic"):
+            # Copies of dead letters are published on behalf of who names the topic for them.
+            rights.require(request.user, Action.PUBLISH, target)
+        super().save_related(request, form, formsets, change)
 
     def keep(self, form: Any, formsets: Any, *, change: bool) -> Topic:  # noqa: ARG002 - a topic has no inlines
         options = given(form, change=change)

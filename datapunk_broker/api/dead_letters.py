@@ -4,7 +4,8 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models.functions import Length
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
@@ -15,17 +16,20 @@ from datapunk_broker.api.deliveries import said
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door, rows
 from datapunk_broker.api.filters import DeadLetterFilters, filtered_letters
-from datapunk_broker.api.message_shapes import Body, body_shown
+from datapunk_broker.api.message_shapes import Body, body_shown, weight_of
 from datapunk_broker.api.moments import Moment
-from datapunk_broker.api.pagination import Order, Page, page
+from datapunk_broker.api.pagination import Order, Page, Weight, page
 from datapunk_broker.api.reading import asked
-from datapunk_broker.models import DeadLetter
-from datapunk_broker.rights import Action, Somebody
+from datapunk_broker.models import DeadLetter, Message, Topic
+from datapunk_broker.models.dead_letter import OPEN
+from datapunk_broker.rights import Action, Managing, Right, Somebody
 from datapunk_broker.states import FailureReason
 
 Id = Annotated[int, Meta(ge=1, le=2**63 - 1)]
 LINKS = {key: {"id": "/results/0/id"} for key in ("read_dead_letter", "discard_dead_letter")}
 LATEST_FIRST = Order({"dead_at": Moment, "id": Id}, descending=True)
+BODIES = Message.objects.filter(pk=OuterRef("message_id")).values(size=Length("body"))
+WEIGHT = Weight(Subquery(BODIES), weight_of)
 
 
 class ShownDeadLetter(Body, kw_only=True):
@@ -66,14 +70,20 @@ def shown(letter: DeadLetter, **more: Any) -> ShownDeadLetter:
     )
 
 
-def kept(user: Somebody, action: Action | None = None) -> QuerySet[DeadLetter]:
-    """Return the open dead letters of the topics that somebody may see, or do this with; one statement."""
-    some = rows(DeadLetter).filter(redriven_at=None, topic__deleted_at=None)
-    some = some.select_related("topic", "subscription", "message")
-    return rights.visible_topics(user, some, prefix="topic", action=action)
+def kept(user: Somebody, action: Right | None = None) -> QuerySet[DeadLetter]:
+    """Return the open dead letters of the topics that somebody may see, or do this with.
+
+    By the topics' ids: a join with them would cost the order that the indexes have.
+    """
+    topics = rows(Topic)
+    some = rows(DeadLetter).filter(OPEN).select_related("topic", "subscription", "message")
+    seen = rights.visible_topics(user, topics, action=action)
+    if seen is topics:
+        return some.exclude(topic__in=topics.exclude(deleted_at=None))
+    return some.filter(topic__in=list(seen.filter(deleted_at=None).values_list("pk", flat=True)))
 
 
-def letter_for(user: Somebody, action: Action, pk: int) -> DeadLetter:
+def letter_for(user: Somebody, action: Right, pk: int) -> DeadLetter:
     """Return the dead letter, where somebody may do this; raises NotFound or PermissionDeniedError."""
     letter = kept(user).filter(pk=pk).first()
     if letter is None:
@@ -92,7 +102,7 @@ class DeadLetters(Door):
         """List the dead letters that one may read, the latest first."""
         query = asked(request, DeadLetterFilters)
         found = filtered_letters(kept(request.user, Action.SUBSCRIBE), query)
-        return Response(page(request, found, LATEST_FIRST, query, shown))
+        return Response(page(request, found, LATEST_FIRST, query, shown, weight=WEIGHT))
 
 
 class OneDeadLetter(Door):
@@ -109,6 +119,6 @@ class OneDeadLetter(Door):
     @operation("discard_dead_letter", answers={204: None})
     def delete(self, request: Request, pk: int) -> Response:
         """Throw a dead letter away."""
-        letter = letter_for(request.user, Action.MANAGE, pk)
+        letter = letter_for(request.user, Managing.DISCARD, pk)
         broker.discard(rows(DeadLetter).filter(pk=letter.pk))
         return Response(status=204)

@@ -9,10 +9,11 @@ from django.db.models import Model, Q, QuerySet
 from django.db.models.fields.json import KeyTransform
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from datapunk_broker.api.door import rows
 from datapunk_broker.api.fields import Name, ShortText, Text
 from datapunk_broker.api.moments import Moment
 from datapunk_broker.api.pagination import Paged
-from datapunk_broker.models import DeadLetter, Message
+from datapunk_broker.models import DeadLetter, Message, Subscription, Topic
 from datapunk_broker.states import FailureReason
 
 M = TypeVar("M", bound=Model)
@@ -59,15 +60,23 @@ def filtered_messages(messages: QuerySet[Message], asked: MessageFilters) -> Que
 
 
 def filtered_letters(letters: QuerySet[DeadLetter], asked: DeadLetterFilters | Which) -> QuerySet[DeadLetter]:
-    """Return those of the dead letters that are asked for."""
-    wanted = {"topic__name": asked.topic, "subscription__name": asked.subscription, "reason": asked.reason}
-    letters = letters.filter(**{name: value for name, value in wanted.items() if value is not UNSET})
+    """Return those of the dead letters that are asked for; by ids, as a join would cost the order of the indexes."""
+    if asked.reason is not UNSET:
+        letters = letters.filter(reason=asked.reason)
+    if asked.topic is not UNSET:
+        letters = letters.filter(topic__in=_called(Topic, asked.topic))
+    if asked.subscription is not UNSET:
+        letters = letters.filter(subscription__in=_called(Subscription, asked.subscription))
     return _between(letters, "dead_at", asked.since, asked.until)
 
 
-def _between(rows: QuerySet[M], column: str, since: datetime | UnsetType, until: datetime | UnsetType) -> QuerySet[M]:
+def _called(model: type[Model], name: str) -> list[int]:
+    return list(rows(model).filter(name=name).values_list("pk", flat=True))
+
+
+def _between(some: QuerySet[M], column: str, since: datetime | UnsetType, until: datetime | UnsetType) -> QuerySet[M]:
     bounds = {f"{column}__gte": since, f"{column}__lt": until}
-    return rows.filter(**{lookup: value for lookup, value in bounds.items() if value is not UNSET})
+    return some.filter(**{lookup: value for lookup, value in bounds.items() if value is not UNSET})
 
 
 def _with_header(messages: QuerySet[Message], name: str, colon: str, value: str) -> QuerySet[Message]:

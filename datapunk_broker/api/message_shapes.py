@@ -80,4 +80,9 @@ def body_shown(message: Message) -> dict[str, Any]:
     return shown_body(body, message.content_type)
 
 
+def weight_of(shown: Body) -> int:
+    """Return how large a body is as it is shown, in bytes or characters."""
+    return len(shown.payload_base64 if shown.payload is UNSET else shown.payload)  # type: ignore[arg-type]
+
+
 BODY = Body.__struct_fields__

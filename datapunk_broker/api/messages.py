@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from django.db.models import QuerySet
+from django.db.models.functions import Length
 from rest_framework.exceptions import NotFound
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -12,8 +13,8 @@ from datapunk_broker.api.deliveries import DeliveryPage, deliveries_of
 from datapunk_broker.api.described import operation
 from datapunk_broker.api.door import Door, rows
 from datapunk_broker.api.filters import MessageFilters, filtered_messages
-from datapunk_broker.api.message_shapes import ShownMessage, shown
-from datapunk_broker.api.pagination import Order, Page, page
+from datapunk_broker.api.message_shapes import ShownMessage, shown, weight_of
+from datapunk_broker.api.pagination import Order, Page, Weight, page
 from datapunk_broker.api.publishing import Publishing
 from datapunk_broker.api.reading import asked
 from datapunk_broker.api.topics import topic_for
@@ -21,6 +22,7 @@ from datapunk_broker.models import Message
 from datapunk_broker.rights import Action, Somebody
 
 NEWEST_FIRST = Order({"id": UUID}, descending=True)
+WEIGHT = Weight(Length("body"), weight_of)
 
 
 class MessagePage(Page, kw_only=True):
@@ -50,7 +52,7 @@ class TopicMessages(Publishing):
         topic = topic_for(request.user, Action.SUBSCRIBE, name)
         query = asked(request, MessageFilters)
         kept = filtered_messages(rows(Message).filter(topic=topic).select_related("topic"), query)
-        return Response(page(request, kept, NEWEST_FIRST, query, shown))
+        return Response(page(request, kept, NEWEST_FIRST, query, shown, weight=WEIGHT))
 
 
 class OneMessage(Door):

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import asdict
+from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 from rest_framework.request import Request
@@ -13,6 +14,7 @@ from datapunk_broker.api.door import Door, rows
 from datapunk_broker.api.fields import Name, Object, ShortText
 from datapunk_broker.api.pagination import Page
 from datapunk_broker.api.reading import asked, parsed
+from datapunk_broker.api.sharing import Shared
 from datapunk_broker.api.subscriptions import seen_subscription
 from datapunk_broker.api.topics import seen_topic
 from datapunk_broker.models import Topic
@@ -108,9 +110,16 @@ class Audited(Struct, kw_only=True):
     subscription: Name | UnsetType = UNSET
 
 
+STATS, AUDIT = Shared(broker.stats), Shared(broker.audit)
+
+
 def seen_names(user: Somebody) -> set[str]:
     """Return the names of the topics that somebody may see."""
     return set(rights.visible_topics(user, rows(Topic).filter(deleted_at=None)).values_list("name", flat=True))
+
+
+def _audited(line: Any) -> AuditLine:
+    return AuditLine(**asdict(line), ok=line.ok)
 
 
 class Explain(Door):
@@ -136,7 +145,10 @@ class ShowStats(Door):
     @operation("read_stats", answers={200: Stats})
     def get(self, request: Request) -> Response:
         """Count topics, backlogs, outcomes and dead letters, of what one may see."""
-        counted, names = broker.stats(), seen_names(request.user)
+        names = seen_names(request.user)
+        if not names:
+            return Response(Stats([], [], {}))
+        counted = STATS.get()
         subscriptions = [SubscriptionStats(**asdict(s)) for s in counted.subscriptions if s.topic in names]
         reasons: Counter[str] = Counter()
         for subscription in subscriptions:
@@ -154,6 +166,9 @@ class ShowAudit(Door):
     def get(self, request: Request) -> Response:
         """Hold what was published against what became of it, for each subscription that one may see."""
         name = asked(request, Audited).subscription
-        lines = broker.audit() if name is UNSET else broker.audit(seen_subscription(request.user, name).name)
+        if name is not UNSET:
+            lines = broker.audit(seen_subscription(request.user, name).name)
+            return Response(Audit(results=[_audited(line) for line in lines]))
         names = seen_names(request.user)
-        return Response(Audit(results=[AuditLine(**asdict(line), ok=line.ok) for line in lines if line.topic in names]))
+        lines = AUDIT.get() if names else ()
+        return Response(Audit(results=[_audited(line) for line in lines if line.topic in names]))

@@ -3,10 +3,12 @@
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Annotated, Any, TypeVar
 
 import msgspec
 from django.db.models import Model, Q, QuerySet
+from django.db.models.expressions import Combinable
 from msgspec import UNSET, Meta, UnsetType
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
@@ -17,7 +19,10 @@ from datapunk_broker.exceptions import PayloadInvalidError
 M = TypeVar("M", bound=Model)
 
 LARGEST_PAGE = 200
-"""A row may carry a payload of a megabyte."""
+"""Rows."""
+
+HEAVIEST_PAGE = 16 * 1024 * 1024
+"""Bytes of bodies, stored or shown; one row is a page whatever it weighs."""
 
 
 class Paged(msgspec.Struct, kw_only=True):
@@ -55,23 +60,70 @@ class Order:
         return beyond
 
 
-def page(request: Request, rows: QuerySet[M], order: Order, paged: Paged, show: Callable[[M], Any]) -> dict[str, Any]:
-    """Return a page of these rows, each as ``show`` makes it; one statement."""
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """What rows with bodies weigh, in bytes: each as it is stored, for the database to say, and as it is shown."""
+
+    stored: Combinable
+    shown: Callable[[Any], int]
+
+
+Found = list[tuple[Sequence[Any], Any]]
+"""Rows, each with its values in the order: as it is shown, or None if it went while it was looked at."""
+
+
+def page(
+    request: Request,
+    rows: QuerySet[M],
+    order: Order,
+    paged: Paged,
+    show: Callable[[M], Any],
+    *,
+    weight: Weight | None = None,
+) -> dict[str, Any]:
+    """Return a page of these rows, each as ``show`` makes it; one statement.
+
+    weight: of rows with bodies, which are chosen without these and loaded by a second statement; the page is cut where
+    it would weigh more than ``HEAVIEST_PAGE``.
+    """
     backwards, after = _read(paged.cursor, order)
     if after:
         rows = rows.filter(order.beyond(after, backwards=backwards))
-    found = list(rows.order_by(*order.by(backwards=backwards))[: paged.page_size + 1])
-    more, found = len(found) > paged.page_size, found[: paged.page_size]
+    rows = rows.order_by(*order.by(backwards=backwards))
+    if weight is None:
+        found: Found = [(_values(row, order), show(row)) for row in rows[: paged.page_size + 1]]
+        more, found = len(found) > paged.page_size, found[: paged.page_size]
+    else:
+        more, found = _weighed(rows, order, paged.page_size, show, weight)
     if backwards:
         found.reverse()
     ahead, behind = (True, more) if backwards else (more, bool(after))
     # From an empty page, the list's own end leads back: the row that the cursor names may be there still.
-    first, last = (_values(found[0], order), _values(found[-1], order)) if found else ([], [])
+    first, last = (found[0][0], found[-1][0]) if found else ([], [])
     return {
-        "results": [show(row) for row in found],
+        "results": [shown for _, shown in found if shown is not None],
         "next": _address(request, last, backwards=False) if ahead else None,
         "previous": _address(request, first, backwards=True) if behind else None,
     }
+
+
+def _weighed(
+    rows: QuerySet[M], order: Order, size: int, show: Callable[[M], Any], weight: Weight
+) -> tuple[bool, Found]:
+    """Return the rows that make a page together, and whether there are more."""
+    keys = list(rows.values_list("pk", weight.stored, *order.columns)[: size + 1])
+    fitting = sum(total <= HEAVIEST_PAGE for total in accumulate(stored for _, stored, *_ in keys))
+    chosen = keys[: min(max(1, fitting), size)]
+    loaded = rows.in_bulk([pk for pk, *_ in chosen])
+    found: Found = []
+    total = 0
+    for pk, _, *values in chosen:
+        shown = show(loaded[pk]) if pk in loaded else None
+        total += 0 if shown is None else weight.shown(shown)
+        if found and total > HEAVIEST_PAGE:
+            break
+        found.append((values, shown))
+    return len(found) < len(keys), found
 
 
 def _values(row: Model, order: Order) -> list[Any]:

@@ -77,6 +77,14 @@ def problem_of(error: Exception, context: Mapping[str, Any] | None = None) -> Ht
     return HttpResponse(msgspec.json.encode(problem), MEDIA_TYPE, status, headers=headers)
 
 
+def code_of(error: Exception) -> str | None:
+    """Return the code of the problem that an error is, or None for one that is our own fault."""
+    error = _known(error)
+    if isinstance(error, BrokerError):
+        return error.code
+    return str(error.get_codes()) if isinstance(error, drf.APIException) else None
+
+
 def _known(error: Exception) -> Exception:
     """Translate what Django raises."""
     if isinstance(error, Http404):

@@ -41,13 +41,18 @@ class BodyTooLargeError(APIException):
 
 def check_announced(request: Request) -> None:
     """Refuse a body for what its headers say, before anything of it is read or parsed."""
-    if media_type_of(request) in FORMS:
+    if is_form(request):
         raise UnsupportedMediaType(media_type_of(request))
     if request.META.get("HTTP_CONTENT_ENCODING", "identity").lower() not in ("", "identity"):
         raise UnsupportedMediaType(f"{media_type_of(request)}, encoded")
     announced = str(request.META.get("CONTENT_LENGTH") or "0")
     if announced.isdecimal() and int(announced[:20]) > LARGEST_BODY:
         raise BodyTooLargeError
+
+
+def is_form(request: Request) -> bool:
+    """Return whether the body is a form."""
+    return media_type_of(request) in FORMS
 
 
 def media_type_of(request: Request) -> str:

@@ -19,7 +19,7 @@ from datapunk_broker.api.reading import parsed
 from datapunk_broker.api.subscriptions import subscription_for
 from datapunk_broker.api.topics import topic_for
 from datapunk_broker.models import DeadLetter
-from datapunk_broker.rights import Action, Somebody
+from datapunk_broker.rights import Managing, Somebody
 
 
 class Redrive(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -73,13 +73,13 @@ def _named(user: Somebody, ids: Sequence[int]) -> tuple[QuerySet[DeadLetter], Se
     letters = kept(user).filter(pk__in=ids)
     topics = dict(letters.values_list("pk", "topic__name"))
     for topic in sorted(set(topics.values())):
-        rights.require(user, Action.MANAGE, topic)
+        rights.require(user, Managing.REDRIVE, topic)
     return letters, [pk for pk in dict.fromkeys(ids) if pk not in topics]
 
 
 def _described(user: Somebody, which: Which) -> QuerySet[DeadLetter]:
     if which.topic is not UNSET:
-        topic_for(user, Action.MANAGE, which.topic)
+        topic_for(user, Managing.REDRIVE, which.topic)
     if which.subscription is not UNSET:
-        subscription_for(user, Action.MANAGE, which.subscription)
-    return filtered_letters(kept(user, Action.MANAGE), which)
+        subscription_for(user, Managing.REDRIVE, which.subscription)
+    return filtered_letters(kept(user, Managing.REDRIVE), which)

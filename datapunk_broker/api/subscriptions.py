@@ -26,7 +26,7 @@ from datapunk_broker.api.subscription_shapes import (
 from datapunk_broker.conf import SubscriptionConfig, get_config
 from datapunk_broker.exceptions import SubscriptionNotFoundError
 from datapunk_broker.models import Subscription
-from datapunk_broker.rights import Action, Somebody
+from datapunk_broker.rights import Managing, Right, Somebody
 from datapunk_broker.states import SubscriptionState
 
 FOLLOWERS = ("read_subscription", "change_subscription", "pause_subscription", "pull", "delete_subscription")
@@ -70,7 +70,7 @@ def seen(user: Somebody) -> QuerySet[Subscription]:
     return rights.visible_topics(user, listed, prefix="topic")
 
 
-def subscription_for(user: Somebody, action: Action, name: str) -> Subscription:
+def subscription_for(user: Somebody, action: Right, name: str) -> Subscription:
     """Return the subscription, where somebody may do this with its topic.
 
     Raises SubscriptionNotFoundError where they may not see it, PermissionDeniedError where they may not do it.
@@ -115,7 +115,7 @@ class AllSubscriptions(Door):
     def post(self, request: Request) -> Response:
         """Subscribe to a topic. A webhook's secret is made when none is given, and shown this once."""
         given = plain(parsed(request, NewSubscription))
-        rights.require(request.user, Action.MANAGE, given["topic"])
+        rights.require(request.user, Managing.ADD_SUBSCRIPTION, given["topic"])
         state = given.pop("state", None)
         with transaction.atomic(using=get_config().database):
             made = broker.create_subscription(SubscriptionConfig.from_dict(given))
@@ -136,7 +136,7 @@ class OneSubscription(Door):
     @operation("change_subscription", body=SubscriptionChanges, answers={200: ShownSubscription})
     def patch(self, request: Request, name: str) -> Response:
         """Change options of a subscription; ``bindings`` replace all that were."""
-        before = subscription_for(request.user, Action.MANAGE, name)
+        before = subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name)
         changes = plain(parsed(request, SubscriptionChanges))
         state = changes.pop("state", None)
         with transaction.atomic(using=get_config().database):
@@ -147,7 +147,7 @@ class OneSubscription(Door):
     @operation("delete_subscription", answers={204: None})
     def delete(self, request: Request, name: str) -> Response:
         """Delete a subscription and what it is still owed."""
-        subscription_for(request.user, Action.MANAGE, name)
+        subscription_for(request.user, Managing.DELETE_SUBSCRIPTION, name)
         broker.delete_subscription(name)
         return Response(status=204)
 
@@ -160,7 +160,7 @@ class Pause(Door):
     @operation("pause_subscription", answers={200: ShownSubscription})
     def post(self, request: Request, name: str) -> Response:
         """Keep a subscription's messages without delivering them."""
-        subscription_for(request.user, Action.MANAGE, name)
+        subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name)
         broker.pause(name)
         return Response(shown(seen_subscription(request.user, name)))
 
@@ -173,7 +173,7 @@ class Resume(Door):
     @operation("resume_subscription", answers={200: ShownSubscription})
     def post(self, request: Request, name: str) -> Response:
         """Deliver them again; a disabled subscription, too, and its breaker is closed."""
-        subscription_for(request.user, Action.MANAGE, name)
+        subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name)
         broker.resume(name)
         return Response(shown(seen_subscription(request.user, name)))
 
@@ -186,7 +186,7 @@ class SeekTo(Door):
     @operation("seek_subscription", body=Seek, answers={200: Sought})
     def post(self, request: Request, name: str) -> Response:
         """Owe every kept message from a moment or position on, and none from before."""
-        subscription_for(request.user, Action.MANAGE, name)
+        subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name)
         given = parsed(request, Seek)
         sought = broker.seek(name, to=given.time if isinstance(given.time, datetime) else cast("int", given.position))
         return Response(Sought(sought.rearmed, sought.recreated, sought.settled))

@@ -18,7 +18,7 @@ from datapunk_broker.conf import BrokerConfig, TopicConfig, get_config
 from datapunk_broker.conf.options import CENTURY
 from datapunk_broker.exceptions import TopicNotFoundError
 from datapunk_broker.models import Topic
-from datapunk_broker.rights import Action, Somebody
+from datapunk_broker.rights import Action, Managing, Right, Somebody
 from datapunk_broker.states import DeliveryMode, Overflow, TopicType
 
 LINKS = {key: {"name": "/name"} for key in ("read_topic", "change_topic", "delete_topic", "publish", "list_messages")}
@@ -86,7 +86,7 @@ class Forced(Struct, kw_only=True):
     force: Annotated[bool, Meta(description="Also while messages are pending.")] = False
 
 
-def topic_for(user: Somebody, action: Action, name: str) -> Topic:
+def topic_for(user: Somebody, action: Right, name: str) -> Topic:
     """Return the topic, where somebody may do this with it; raises what ``rights.require`` does."""
     rights.require(user, action, name)
     topic = rows(Topic).filter(name=name, deleted_at=None).first()
@@ -160,7 +160,7 @@ class OneTopic(Door):
     @operation("change_topic", body=TopicChanges, answers={200: ShownTopic})
     def patch(self, request: Request, name: str) -> Response:
         """Change options of a topic; its name stays."""
-        rights.require(request.user, Action.MANAGE, name)
+        rights.require(request.user, Managing.CHANGE_TOPIC, name)
         changes = plain(parsed(request, TopicChanges))
         _require_for_dead_letters(request, changes)
         return Response(shown(broker.update_topic(name, changes)))
@@ -168,6 +168,6 @@ class OneTopic(Door):
     @operation("delete_topic", query=Forced, answers={204: None}, problems={409: "messages are pending"})
     def delete(self, request: Request, name: str) -> Response:
         """Delete a topic and its subscriptions."""
-        rights.require(request.user, Action.MANAGE, name)
+        rights.require(request.user, Managing.DELETE_TOPIC, name)
         broker.delete_topic(name, force=asked(request, Forced).force)
         return Response(status=204)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db import connections
 from django.db.transaction import non_atomic_requests
 from django.urls import path, re_path, register_converter
 
@@ -48,6 +49,10 @@ register_converter(IdConverter, "broker_id")
 
 TOPIC, SUBSCRIPTION = "topics/<broker_name:name>/", "subscriptions/<broker_name:name>/"
 
+pull = Pull.as_view()
+for alias in connections:
+    non_atomic_requests(alias)(pull)  # it must not wait in a transaction
+
 urlpatterns: list[Any] = [
     path("topics/", Topics.as_view()),
     path(TOPIC, OneTopic.as_view()),
@@ -60,7 +65,7 @@ urlpatterns: list[Any] = [
     path(f"{SUBSCRIPTION}pause/", Pause.as_view()),
     path(f"{SUBSCRIPTION}resume/", Resume.as_view()),
     path(f"{SUBSCRIPTION}seek/", SeekTo.as_view()),
-    path(f"{SUBSCRIPTION}pull/", non_atomic_requests(Pull.as_view())),  # it must not wait in a transaction
+    path(f"{SUBSCRIPTION}pull/", pull),
     path(f"{SUBSCRIPTION}ack/", settling.Ack.as_view()),
     path(f"{SUBSCRIPTION}nack/", settling.NackThem.as_view()),
     path(f"{SUBSCRIPTION}reject/", settling.RejectThem.as_view()),

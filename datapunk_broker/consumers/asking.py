@@ -3,10 +3,13 @@
 from datetime import timedelta
 from typing import Any
 
-from datapunk_broker import broker, frames
+from datapunk_broker import broker, frames, rights, signals
 from datapunk_broker.broker import Receipt, Settlement
+from datapunk_broker.conf import get_config, is_name
 from datapunk_broker.consumers.topics import require
 from datapunk_broker.exceptions import BrokerError, ClaimLostError, QueueFullError, RoutingUnsettledError
+from datapunk_broker.models import Topic
+from datapunk_broker.observability.names import UNKNOWN
 from datapunk_broker.rights import Action, Somebody
 
 RETRY_AFTER = 1.0
@@ -17,10 +20,14 @@ Settling = frames.Ack | frames.Nack | frames.Extend
 
 def publish(user: Somebody, wish: frames.Publish, allowed: set[str]) -> Receipt:
     """Publish; ``allowed`` remembers the topics that the user was found to have the right to."""
-    for topic in (wish.topic, wish.reply_to):  # a reply is published on behalf of who asks for it
-        if topic is not None and topic not in allowed:
-            require(user, Action.PUBLISH, topic)
-            allowed.add(topic)
+    try:
+        for topic in (wish.topic, wish.reply_to):  # a reply is published on behalf of who asks for it
+            if topic is not None and topic not in allowed:
+                require(user, Action.PUBLISH, topic)
+                allowed.add(topic)
+    except BrokerError as error:
+        announce_refusal(user, wish.topic, error)
+        raise
     return broker.publish(
         wish.topic,
         wish.payload,
@@ -34,6 +41,13 @@ def publish(user: Somebody, wish: frames.Publish, allowed: set[str]) -> Receipt:
         correlation_id=wish.correlation_id,
         reply_to=wish.reply_to,
     )
+
+
+def announce_refusal(user: Somebody, topic: str, error: BrokerError) -> None:
+    """Tell that a publish was refused before the broker heard of it; of which topic, where the user sees that one."""
+    rows = Topic.objects.using(get_config().database).live().filter(name=topic if is_name(topic) else "")
+    known = topic if rights.visible_topics(user, rows).exists() else UNKNOWN
+    signals.announce(signals.publish_refused, sender=publish, topic=known, code=error.code)
 
 
 def settle(subscription: str, wish: Settling) -> None:

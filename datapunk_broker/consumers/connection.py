@@ -103,7 +103,7 @@ class Connection:
     def _check_request(self, offered: list[str]) -> None:
         if self.hub.draining:
             raise LeaveError(CloseCode.DRAINING)
-        if not is_allowed(self.scope["headers"]):
+        if not is_allowed(self.scope):
             raise LeaveError(CloseCode.FORBIDDEN)
         if offered and SUBPROTOCOL not in offered:
             raise LeaveError(CloseCode.BAD_FRAME)
@@ -128,7 +128,7 @@ class Connection:
         limits = self.limits
         bucket = Bucket(limits.frames_per_second, limits.frames_burst, now=self._loop.time())
         while True:
-            frame = await self._read(limits.largest_frame)
+            frame = await self._read(limits.largest_frame, conversation)
             now = self._loop.time()
             if not bucket.take(now):
                 raise LeaveError(CloseCode.RATE)
@@ -136,7 +136,7 @@ class Connection:
                 self._heard_at = now
             await conversation.hear(frame)
 
-    async def _read(self, limit: int) -> frames.AnyClientFrame:
+    async def _read(self, limit: int, conversation: Conversation | None = None) -> frames.AnyClientFrame:
         event = await self._receive()
         if event["type"] == "websocket.disconnect":
             raise _GoneError
@@ -144,6 +144,8 @@ class Connection:
             return frames.parse(event.get("text"), limit=limit)
         except FrameInvalidError as error:
             await self.line.reply(frames.Error(error.code, str(error)))
+            if conversation is not None:
+                await conversation.hear_wrongly(event.get("text"), error)
             raise LeaveError(CloseCode.BAD_FRAME) from None
 
     async def _watch(self, conversation: Conversation) -> None:

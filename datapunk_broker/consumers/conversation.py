@@ -63,6 +63,12 @@ class Conversation:
         """Do what one frame asks."""
         await self._handles[type(frame)](frame)
 
+    async def hear_wrongly(self, text: str | None, error: frames.FrameInvalidError) -> None:
+        """Tell of a publish that no frame could be made of."""
+        topic = frames.topic_of_publish(text, limit=self.limits.largest_frame)
+        if topic is not None:
+            await in_database(asking.announce_refusal, self.user, topic, error)
+
     async def reauthorise(self) -> None:
         """End what the client may not read any more, and with it the connection."""
         before = self.identity

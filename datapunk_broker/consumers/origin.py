@@ -1,6 +1,7 @@
 """Whether a browser's page may open a socket here: one of this site, or of a site that the settings trust."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -11,23 +12,36 @@ LOCAL = (".localhost", "127.0.0.1", "[::1]")
 PORTS = {"http": 80, "https": 443}
 
 
-def is_allowed(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+def is_allowed(scope: Mapping[str, Any]) -> bool:
     """Return whether the request's Origin may come; what has none is no browser."""
-    by_name = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in headers}
-    origin = by_name.get("origin")
-    return origin is None or _is_own(origin, _host(by_name)) or _is_trusted(origin)
+    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+    origin = headers.get("origin")
+    if origin is None or _is_trusted(origin):
+        return True
+    scheme = _scheme(scope.get("scheme", ""), headers) or origin.partition("://")[0]
+    return _is_own(origin, scheme, _host(headers))
 
 
-def _host(headers: dict[str, str]) -> str:
+def _scheme(scheme: str, headers: Mapping[str, str]) -> str | None:
+    """Return the scheme that the page's own address would have; None where a proxy may have had TLS taken off."""
+    if settings.SECURE_PROXY_SSL_HEADER:
+        name, secure = settings.SECURE_PROXY_SSL_HEADER
+        said = headers.get(name.removeprefix("HTTP_").replace("_", "-").lower())
+        if said is not None:
+            return "https" if said.partition(",")[0].strip() == secure else "http"
+    return "https" if scheme in ("wss", "https") else None
+
+
+def _host(headers: Mapping[str, str]) -> str:
     forwarded = headers.get("x-forwarded-host") if settings.USE_X_FORWARDED_HOST else None
     return forwarded or headers.get("host", "")
 
 
-def _is_own(origin: str, host: str) -> bool:
-    theirs, ours = _parts(origin), _parts(f"{origin.partition('://')[0]}://{host}")
+def _is_own(origin: str, scheme: str, host: str) -> bool:
+    theirs, ours = _parts(origin), _parts(f"{scheme}://{host}")
     domain, _ = split_domain_port(host)
     allowed = settings.ALLOWED_HOSTS or (LOCAL if settings.DEBUG else ())
-    return theirs is not None and ours is not None and theirs[1:] == ours[1:] and validate_host(domain, allowed)
+    return theirs is not None and theirs == ours and validate_host(domain, allowed)
 
 
 def _is_trusted(origin: str) -> bool:

@@ -1,4 +1,4 @@
-"""Refuse a topic or subscription that contradicts itself, its surroundings, or what this release can do."""
+"""Refuse a topic or subscription that contradicts itself or its surroundings."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from datapunk_broker.exceptions import BrokerError, ConfigInvalidError
 from datapunk_broker.models import Binding, Subscription, Topic
 from datapunk_broker.payload import decode, encode
 from datapunk_broker.states import Transport
+from datapunk_broker.transports.webhook import check_endpoint
 
 FELT_BY_SUBSCRIPTIONS = {"type", "persistent", "delivery_mode"}
 """Options of a topic that decide what its subscriptions may be."""
@@ -31,11 +32,12 @@ def fit_topic(config: TopicConfig) -> TopicConfig:
 def fit_subscription(config: SubscriptionConfig, topic: TopicConfig) -> None:
     """Refuse a subscription that its topic (its type resolved) cannot serve.
 
-    Raises ConfigInvalidError, BindingInvalidError, DeliveryModeInvalidError or NotPersistentError.
+    Raises ConfigInvalidError, BindingInvalidError, DeliveryModeInvalidError, EndpointRefusedError or
+    NotPersistentError.
     """
-    if config.transport is Transport.WEBHOOK:
-        raise ConfigInvalidError("transport", "webhook is not in this release; use handler or pull")
     check_subscription(config, get_config(), topic)
+    if config.transport is Transport.WEBHOOK:
+        check_endpoint(config.endpoint_url or "", config.secret, get_config().webhook_allowed_networks)
 
 
 def fit_subscriptions_of(topics: Iterable[Topic], *, using: str) -> None:

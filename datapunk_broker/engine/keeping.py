@@ -5,6 +5,7 @@ Plainly: the verb bumps the topic's routing, once for all that it writes.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -31,6 +32,8 @@ from datapunk_broker.exceptions import (
     TopicNotFoundError,
 )
 from datapunk_broker.models import Binding, Delivery, Message, Subscription, Topic
+from datapunk_broker.states import Transport
+from datapunk_broker.transports.webhook import new_secret
 
 REROUTING = {"bindings", "ordering", "transport"}
 """Options of a subscription that publishers compile into their routes."""
@@ -88,7 +91,9 @@ def insert_subscriptions(
     """
     _check_room(Counter(topic for topic, _ in wanted), using)
     rows = [
-        Subscription(name=config.name, topic=topic, **columns(config), declared=plain(config) if declared else None)
+        Subscription(
+            name=config.name, topic=topic, **columns(_sealed(config)), declared=plain(config) if declared else None
+        )
         for topic, config in wanted
     ]
     try:
@@ -104,6 +109,12 @@ def insert_subscriptions(
     bindings = [b for row, (_, config) in zip(rows, wanted, strict=True) for b in binding_rows(row, config)]
     Binding.plain.using(using).bulk_create(bindings)
     return rows
+
+
+def _sealed(config: SubscriptionConfig) -> SubscriptionConfig:
+    """Return a subscription with a secret, where it needs one and has none."""
+    needs_one = config.transport is Transport.WEBHOOK and not config.secret
+    return replace(config, secret=new_secret()) if needs_one else config
 
 
 def _check_room(coming: Mapping[Topic, int], using: str) -> None:
@@ -127,10 +138,12 @@ def change_subscription(row: Subscription, wanted: SubscriptionConfig, *, using:
 
     The caller bumps its topic's routing where they are REROUTING.
     """
-    before = subscription_config(row)
+    before, wanted = subscription_config(row), _sealed(wanted)
     changed = set(differing(plain(before), plain(wanted)))
     if wanted.secret != before.secret:
         changed.add("secret")
+        # It goes on signing beside the new one, until the endpoint knows that.
+        more["previous_secret"] = (before.secret or "") if wanted.secret else ""
     _save(row, {name: value for name, value in columns(wanted).items() if name in changed} | more, using)
     if "bindings" in changed:
         Binding.plain.using(using).filter(subscription=row).delete()

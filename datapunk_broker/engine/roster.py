@@ -10,6 +10,7 @@ from datapunk_broker.conf import BrokerConfig, get_config
 from datapunk_broker.models import Subscription
 from datapunk_broker.retry import RetryPolicy
 from datapunk_broker.states import BreakerState, DeliveryMode, SubscriptionMode, SubscriptionState, Transport
+from datapunk_broker.transports import Endpoint
 
 SLACK = 1.0
 """Seconds that may pass between a claim and the first call of it."""
@@ -28,6 +29,7 @@ class Subscriber:
     topic_id: int
     transport: Transport
     handler: str
+    endpoint: Endpoint | None
     mode: SubscriptionMode
     delivery_mode: DeliveryMode
     ack_deadline: float
@@ -70,6 +72,7 @@ def resolve(subscription: Subscription, config: BrokerConfig) -> Subscriber:
         topic_id=topic.pk,
         transport=Transport(subscription.transport),
         handler=subscription.handler,
+        endpoint=_endpoint(subscription),
         mode=SubscriptionMode(subscription.mode),
         delivery_mode=DeliveryMode(subscription.delivery_mode or topic.delivery_mode or config.delivery_mode),
         ack_deadline=own("ack_deadline", config.ack_deadline),
@@ -85,6 +88,13 @@ def resolve(subscription: Subscription, config: BrokerConfig) -> Subscriber:
         keeps_dead_letters=config.enable_dlq,
         keeps_history=topic.history,
     )
+
+
+def _endpoint(subscription: Subscription) -> Endpoint | None:
+    if subscription.transport != Transport.WEBHOOK:
+        return None
+    secrets = (subscription.secret, subscription.previous_secret)
+    return Endpoint(subscription.endpoint_url, tuple(filter(None, secrets)))
 
 
 def _retry(subscription: Subscription, config: BrokerConfig) -> RetryPolicy:

@@ -110,6 +110,8 @@ def update_subscription(name: str, changes: Mapping[str, Any], *, using: str) ->
         row = lock_with_topic(name, using=using)
         if changes.get("transport", row.transport) != Transport.HANDLER:
             changes = {"handler": "", **changes}
+        if changes.get("transport", row.transport) != Transport.WEBHOOK:
+            changes = {"endpoint_url": None, "secret": None, **changes}
         wanted = merged(subscription_config(row), changes)
         fit_subscription(wanted, topic_config(row.topic))
         changed = change_subscription(row, wanted, using=using)

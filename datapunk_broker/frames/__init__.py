@@ -1,7 +1,7 @@
 """Every frame of the WebSocket protocol ``datapunk.v1.json``: read strictly and within bounds, written compactly.
 
-A text frame is one JSON object with a ``type``. Members that a frame does not know are passed over, so that a newer
-client can talk to an older server.
+A text frame is one JSON object with a ``type``. A client's frame with a member that nobody knows is not valid: what
+was meant by it, such as a priority or a delay, would silently not be done.
 """
 
 from datapunk_broker.frames.client import (
@@ -17,6 +17,7 @@ from datapunk_broker.frames.client import (
     Subscribe,
     Unsubscribe,
     parse,
+    topic_of_publish,
 )
 from datapunk_broker.frames.server import (
     CaughtUp,
@@ -77,6 +78,7 @@ __all__ = [
     "parse",
     "place",
     "shown",
+    "topic_of_publish",
     "write",
     "write_item",
     "write_messages",

@@ -15,7 +15,7 @@ class Point(Struct, forbid_unknown_fields=True):
     time: Moment | UnsetType = UNSET
 
 
-class ClientFrame(Struct, tag_field="type"):
+class ClientFrame(Struct, tag_field="type", forbid_unknown_fields=True):
     """What a client sends."""
 
 
@@ -96,6 +96,12 @@ class Ping(ClientFrame, tag="ping"):
 
 AnyClientFrame = Hello | Subscribe | Ack | Nack | Extend | GrantCredit | Unsubscribe | Publish | Ping
 
+
+class _Glimpse(Struct):
+    type: Any = None
+    topic: Any = None
+
+
 _DECODER: msgspec.json.Decoder[AnyClientFrame] = msgspec.json.Decoder(AnyClientFrame)
 
 
@@ -118,6 +124,22 @@ def parse(text: str | None, *, limit: int) -> AnyClientFrame:
     if isinstance(frame, Subscribe) and (unclear := _unclear(frame)):
         raise FrameInvalidError(unclear)
     return frame
+
+
+def topic_of_publish(text: str | None, *, limit: int) -> str | None:
+    """Return the topic that a frame which is not valid was to publish to, "" where none is named.
+
+    None: it is no publish, as far as it can be read.
+    """
+    if text is None or len(text) > limit:
+        return None
+    try:
+        glimpse = msgspec.json.decode(text.encode("utf-8", "surrogatepass"), type=_Glimpse)
+    except (ValueError, RecursionError):
+        return None
+    if glimpse.type != "publish":
+        return None
+    return glimpse.topic if isinstance(glimpse.topic, str) else ""
 
 
 def _unclear(frame: Subscribe) -> str | None:

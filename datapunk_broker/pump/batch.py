@@ -52,6 +52,7 @@ class Batch:
             one_at_a_time=subscriber.delivery_mode == DeliveryMode.EXACTLY_ONCE,
             goes_on=goes_on,
             messages=messages,
+            endpoint=subscriber.endpoint,
         )
 
     def open(self) -> tuple[list[Message], dict[Key, Exception]]:

@@ -3,17 +3,19 @@
 import math
 import time
 from collections.abc import Collection, Iterable, Mapping
+from http import HTTPStatus
 from typing import Any
 
 from django.db import Error, connections
 
 from datapunk_broker import signals
+from datapunk_broker.engine.disable import disable
 from datapunk_broker.engine.fail import MESSAGE_FAULTS
 from datapunk_broker.engine.hold import Key
 from datapunk_broker.engine.publish import check_each
 from datapunk_broker.engine.roster import Subscriber
 from datapunk_broker.engine.settle import Reply, Verdicts, settle
-from datapunk_broker.exceptions import BrokerError
+from datapunk_broker.exceptions import BrokerError, EndpointFailedError
 from datapunk_broker.pump.answers import reply_of
 from datapunk_broker.pump.batch import Batch, Message, key_in, key_of
 from datapunk_broker.pump.rescue import let_lapse, reconnect
@@ -29,6 +31,7 @@ class Ledger:
     """The claims of one batch: those that have a verdict, those settled, and those still open.
 
     started: how many were handled, well or not. lost: how many were another's when they were to be settled.
+    gone: a webhook's endpoint said that it will not come back.
     """
 
     def __init__(self, batch: Batch) -> None:
@@ -37,6 +40,7 @@ class Ledger:
         self.open: dict[Key, None] = dict.fromkeys(batch.keys)
         self.interrupted: list[Key] = []
         self.started = self.lost = self.succeeded = self._failing = 0
+        self.gone = False
         self._asking: dict[Key, Message] = {}
         self._begin()
 
@@ -88,6 +92,7 @@ class Ledger:
     def count(self, error: Exception | None) -> None:
         """Count one that was handled, well or not; a fault of the message's own says nothing of the subscriber."""
         self.started += 1
+        self.gone = self.gone or (isinstance(error, EndpointFailedError) and error.status == HTTPStatus.GONE)
         if error is None:
             self.succeeded += 1
             self._failing = self.in_a_row = 0
@@ -96,9 +101,9 @@ class Ledger:
             self.in_a_row += 1
 
     def goes_on(self) -> bool:
-        """Return whether to start on one more: no breaker opens by what is known, and the pump is not stopped."""
+        """Return whether to start on one more: no breaker opens by what is known, nothing is gone, no pump stops."""
         breaker = self.subscriber.breaker
-        return not stopping.is_set() and (breaker is None or self._failing < breaker.failures)
+        return not (stopping.is_set() or self.gone) and (breaker is None or self._failing < breaker.failures)
 
     def is_due(self) -> bool:
         """Return whether what is gathered has waited long enough."""
@@ -120,6 +125,8 @@ class Ledger:
         self.open.clear()
         self.flush()
         let_lapse(self.interrupted, using=self.using)
+        if self.gone:
+            disable(self.subscriber, using=self.using)
         if self.lost:
             about = {"subscription": self.subscriber.name, "topic": self.subscriber.topic, "count": self.lost}
             signals.announce(signals.claims_lost, sender=Ledger, **about)

@@ -1,7 +1,7 @@
 """Keep going while there is work, then wait a little for more; one pump of a transport waits, the others end."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from datapunk_broker.pump.rounds import Rounds
 from datapunk_broker.pump.wake import stopping, wait
 from datapunk_broker.states import Transport
 from datapunk_broker.transports.handler import HandlerTransport
+from datapunk_broker.transports.webhook import WebhookTransport
 
 SLICE = 2.0
 """Seconds that a pump runs at most: a worker with a single slot serves every queue in turn."""
@@ -27,6 +28,11 @@ POLL, POLL_LATER = 0.005, 0.05
 
 SWEEP_EVERY = 1.0
 STANDBY_EVERY, STANDBY_LEASE = 0.5, timedelta(seconds=2)
+
+TRANSPORTS: Mapping[Transport, type[HandlerTransport | WebhookTransport]] = {
+    Transport.HANDLER: HandlerTransport,
+    Transport.WEBHOOK: WebhookTransport,
+}
 
 
 class Pump:
@@ -90,5 +96,5 @@ def pump_for(transport: str, using: str | None = None) -> Pump:
     using = using or get_config().database
     if transport == Transport.STREAM:
         return Pump(transport, lambda: sum(done.count for done in append(using=using)), using=using)
-    rounds = Rounds(transport, HandlerTransport(), using=using)
+    rounds = Rounds(transport, TRANSPORTS[Transport(transport)](), using=using)
     return Pump(transport, rounds, using=using, wake=rounds.wake)

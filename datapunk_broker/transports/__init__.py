@@ -3,6 +3,6 @@
 A transport knows no table and settles nothing; the pump does, by the outcomes that are reported to it.
 """
 
-from datapunk_broker.transports.base import Errand, Outcome, Report, Transport
+from datapunk_broker.transports.base import Endpoint, Errand, Outcome, Report, Transport
 
-__all__ = ["Errand", "Outcome", "Report", "Transport"]
+__all__ = ["Endpoint", "Errand", "Outcome", "Report", "Transport"]

@@ -2,10 +2,18 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from datapunk_broker.envelope import Received
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a webhook goes. secrets: sign what goes there, the newest first; none is ever shown."""
+
+    url: str
+    secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +24,7 @@ class Errand:
     before that. goes_on: asked before each call whether there is to be one.
     ordered: messages with one ordering key are taken one after the other. holds_back: where one of them fails,
     those behind it are not started: it comes again, and they after it.
-    one_at_a_time: no two calls are under way at once.
+    one_at_a_time: no two calls are under way at once. endpoint: a webhook's.
     """
 
     subscription: str
@@ -30,6 +38,7 @@ class Errand:
     one_at_a_time: bool
     goes_on: Callable[[], bool]
     messages: Sequence[Received[Any]]
+    endpoint: Endpoint | None = None
 
     def fits(self) -> bool:
         """Return whether there is to be one more call: what is left of the lease covers it, and nothing stops it."""

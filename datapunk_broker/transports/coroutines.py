@@ -1,4 +1,4 @@
-"""Call an asynchronous handler for many messages at once."""
+"""Call an asynchronous function for many messages at once."""
 
 import asyncio
 from collections import deque
@@ -11,12 +11,12 @@ from django.db import Error
 from datapunk_broker.envelope import Received
 from datapunk_broker.transports.base import Errand, Outcome, Report
 from datapunk_broker.transports.connections import mend
-from datapunk_broker.transports.loop import Function, call_within, run, unless_cancelled
+from datapunk_broker.transports.loop import Function, run, unless_cancelled
 from datapunk_broker.transports.order import HeldBack
 from datapunk_broker.transports.verdict import VERDICTS, verdict_of
 
 CONCURRENCY = 100
-"""How many calls of a handler are under way at once in one pump."""
+"""How many calls are under way at once in one pump, unless less are wanted."""
 
 REPORT_EVERY = 0.1
 """Seconds that an outcome waits at most, while other calls are under way, until it is reported."""
@@ -25,11 +25,14 @@ Message = Received[Any]
 
 
 class Calls:
-    """The calls of one errand; those of one ordering key one after the other, in their order."""
+    """The calls of one errand; those of one ordering key one after the other, in their order.
 
-    def __init__(self, function: Function, errand: Errand, report: Report) -> None:
+    function: ends within the errand's timeout.
+    """
+
+    def __init__(self, function: Function, errand: Errand, report: Report, concurrency: int = CONCURRENCY) -> None:
         self.function, self.errand, self.report = function, errand, report
-        self._room = asyncio.Semaphore(1 if errand.one_at_a_time else CONCURRENCY)
+        self._room = asyncio.Semaphore(1 if errand.one_at_a_time else concurrency)
         self._held_back = HeldBack(errand)
         self._known: deque[Outcome] = deque()
         self._under_way: dict[str, None] = {}
@@ -80,7 +83,7 @@ class Calls:
 
     async def _call(self, message: Message) -> Outcome:
         try:
-            reply = await call_within(self.errand.timeout, self.function, message)
+            reply = await self.function(message)
         except VERDICTS as error:
             unless_cancelled(error)
             if isinstance(error, Error):

@@ -1,5 +1,6 @@
 """Call Python handlers: one by one or in batches, synchronous or asynchronous."""
 
+from functools import partial
 from typing import Any
 
 from datapunk_broker import signals
@@ -32,7 +33,7 @@ class HandlerTransport:
         """Call the subscription's handler for each message, or each batch, that its lease leaves time for."""
         handler = _find(errand.subscription, errand.handler, batch=errand.batch)
         if handler.is_async and not errand.batch:
-            Calls(handler.function, errand, report).run()
+            Calls(partial(call_within, errand.timeout, handler.function), errand, report).run()
             return
         if not handler.is_async:
             _warn_if_unguarded(errand)

@@ -8,8 +8,9 @@ from tests.engine.make import died, make_subscription, published
 
 pytestmark = pytest.mark.django_db
 
-SECRET = "whsec_c2VjcmV0LW9mLXRoZS13ZWJob29r"
+SECRET = "whsec_c2VjcmV0LW9mLXRoZS13ZWJob29rISEh"
 PREVIOUS = "whsec_cHJldmlvdXMtc2VjcmV0"
+NEW = "whsec_bmV3LXNlY3JldC1vZi10aGUtd2ViaG9vaw=="
 
 
 @pytest.fixture
@@ -58,17 +59,21 @@ def test_a_refused_secret_is_not_sent_back(admin: Client, topic: Topic) -> None:
 
 def test_an_empty_secret_keeps_the_one_there_is(admin: Client, hook: Subscription) -> None:
     form = change_form(hook, endpoint_url=hook.endpoint_url, timeout="3", new_secret="")
-    posted(admin, url_of("subscription", "change", hook.pk), form)
+    said = posted(admin, url_of("subscription", "change", hook.pk), form)
     hook.refresh_from_db()
-    assert hook.secret == SECRET
+    assert "was changed successfully" in said
+    assert (hook.timeout, hook.secret) == (3.0, SECRET)
 
 
 def test_a_new_secret_is_kept_and_the_history_only_says_that_it_changed(admin: Client, hook: Subscription) -> None:
-    form = change_form(hook, endpoint_url=hook.endpoint_url, new_secret="whsec_bmV3LXNlY3JldC1vZi10aGUtd2ViaG9vaw==")
+    form = change_form(hook, endpoint_url=hook.endpoint_url, new_secret=NEW)
     said = posted(admin, url_of("subscription", "change", hook.pk), form)
     said += page(admin, url_of("subscription", "history", hook.pk)) + page(admin, "/admin/")
     written = [f"{entry.object_repr} {entry.change_message}" for entry in LogEntry.objects.all()]
+    assert "was changed successfully" in said
     assert "whsec_" not in said
-    assert not [entry for entry in written if "whsec_" in entry]
+    assert len(written) == 1
+    assert "New secret" in written[0]
+    assert "whsec_" not in written[0]
     hook.refresh_from_db()
-    assert (hook.secret != SECRET) is bool(written)
+    assert hook.secret == NEW

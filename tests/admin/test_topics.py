@@ -3,7 +3,7 @@ from django.contrib.admin.models import LogEntry
 from django.test import Client
 
 from datapunk_broker.models import Subscription, Topic
-from tests.admin.rooms import acted, errors_of, logged, page, posted, topic_form, url_of
+from tests.admin.rooms import acted, errors_of, logged, page, posted, staff, topic_form, url_of
 from tests.engine.make import make_subscription, make_topic, published
 
 pytestmark = pytest.mark.django_db
@@ -45,6 +45,25 @@ def test_what_the_verb_refuses_stands_beside_the_field(
     assert says in errors[field]
     assert Topic.objects.count() == 1
     assert not LogEntry.objects.exists()
+
+
+def test_copies_of_dead_letters_go_where_one_may_publish_oneself(client: Client, topic: Topic) -> None:
+    make_topic("graveyard")
+    url, form = url_of("topic", "change", topic.pk), topic_form(stream="", dead_letter_topic="graveyard")
+    staff(client, "add_topic", "change_topic")
+    errors = errors_of(client, url, form)
+    assert "no right to publish" in errors["dead_letter_topic"]
+    assert list(errors_of(client, ADD, topic_form("new", dead_letter_topic="graveyard"))) == ["dead_letter_topic"]
+    assert not Topic.objects.exclude(dead_letter_topic=None).exists()
+    assert Topic.objects.count() == 2
+
+    staff(client, "add_topic", "change_topic", "add_message")
+    posted(client, url, form)
+    assert Topic.objects.get(name="orders").dead_letter_topic == "graveyard"
+
+    staff(client, "add_topic", "change_topic")
+    posted(client, url, {**form, "max_queue_size": "9"})
+    assert Topic.objects.get(name="orders").max_queue_size == 9, "what was there is no news"
 
 
 def test_what_was_typed_is_still_there_after_a_refusal(admin: Client) -> None:

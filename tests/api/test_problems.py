@@ -107,7 +107,7 @@ def test_the_answer_is_json_whatever_is_asked_for(api: Api, accept: str) -> None
 
 
 def test_a_session_needs_its_csrf_token_to_change_anything() -> None:
-    api = Api(somebody("change_topic", "view_topic"))
+    api = Api(somebody("add_topic", "view_topic"))
     api.headers, api.client = {}, Client(enforce_csrf_checks=True)
     api.client.force_login(api.user)  # type: ignore[arg-type]
 

@@ -9,15 +9,15 @@ from django.test.utils import CaptureQueriesContext
 from datapunk_broker import broker
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.models import Message
-from tests.api.talk import Api, granted
+from tests.api.talk import Api, granted, somebody
 
 pytestmark = pytest.mark.django_db
 
 LISTS = {
     "topics/": 1,
     "subscriptions/": 2,
-    "topics/orders/messages/": 2,
-    "dead-letters/": 1,
+    "topics/orders/messages/": 3,
+    "dead-letters/": 2,
     "messages/{message}/deliveries/": 4,
     "stats/": 10,
     "audit/": 2,
@@ -96,3 +96,15 @@ def test_a_batch_is_one_transaction_of_the_same_few_statements_however_large(api
 
     assert len(few) == len(many) <= MOST_OF_A_BATCH
     assert [statement for statement in many if statement in {"BEGIN", "COMMIT"}] == ["BEGIN", "COMMIT"]
+
+
+@pytest.mark.parametrize("path", ["stats/", "audit/"])
+def test_nothing_is_counted_for_who_sees_nothing(path: str) -> None:
+    nobody = Api(somebody())
+    with CaptureQueriesContext(connection) as queries:
+        assert nobody.get(path).status_code == 200
+
+    tables = ("delivery", "message", "deadletter", "traffic", "trafficminute", "subscription")
+    asked = " ".join(query["sql"] for query in queries)
+    assert not [table for table in tables if f'FROM "datapunk_broker_{table}"' in asked]
+    assert len(queries) <= 5

@@ -67,9 +67,9 @@ def test_publishing_needs_no_mouse(visitor: Visitor) -> None:
     keys.press("Tab")
     keys.press("Enter")
 
-    expect(visitor.message('"id":40')).to_contain_text("billing: acked at attempt 1")
+    expect(visitor.message('"id": 40')).to_contain_text("billing: acked at attempt 1")
     expect(page.get_by_role("button", name="Publish")).to_be_focused()
-    expect(page.locator("#announced")).to_contain_text('the latest in orders: {"id":40')
+    expect(page.locator("#announced")).to_contain_text('the latest in orders: {"id": 40')
     assert visitor.complaints == []
 
 
@@ -112,6 +112,9 @@ def test_the_digits_of_a_number_are_kept(visitor: Visitor) -> None:
     expect(visitor.page.locator("#published")).to_have_text("Published to 0 subscriptions.")
     mine = visitor.page.locator("#stream > li").filter(has_text="nobody")
     expect(mine).to_contain_text("no subscription matched")
+    expect(mine.locator("pre")).to_have_text(digits)
+    visitor.page.reload()
+    expect(mine.locator("pre")).to_have_text(digits)
     mine.get_by_role("link").click()
     expect(visitor.page.locator("#content")).to_contain_text(digits)
 

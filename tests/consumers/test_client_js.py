@@ -4,11 +4,13 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from django.db import connections
 from websockets.sync.server import serve
@@ -20,11 +22,13 @@ from datapunk_broker.states import DeliveryState
 from tests.consumers.conftest import ROOT, Site, make_pull, make_topic, publish
 from tests.consumers.cutting import cutting
 
+Ask = Callable[[str], Any]
+
 CLIENT = ROOT / "datapunk_broker/static/datapunk_broker/client.js"
 NODE = [shutil.which("node") or "node", "--experimental-websocket", "--no-warnings"]
 
 BEGINNING = """
-import { Broker, BrokerError } from "./client.mjs";
+import { Broker, BrokerError, parse } from "./client.mjs";
 const [url, token] = process.argv.slice(2);
 const said = [];
 const until = async (holds) => { while (!holds()) await new Promise((done) => setTimeout(done, 5)); };
@@ -47,6 +51,12 @@ pytestmark = pytest.mark.skipif(not has_websocket(), reason="Needs Node.js 20.10
 def module(tmp_path: Path) -> Path:
     shutil.copy(CLIENT, tmp_path / "client.mjs")
     return tmp_path / "script.mjs"
+
+
+@pytest.fixture
+def ask(site: Site, token: str, module: Path) -> Ask:
+    """Run a script against the site, as its user."""
+    return partial(run, module, site.url, token)
 
 
 def run(module: Path, url: str, token: str, script: str) -> Any:
@@ -97,13 +107,10 @@ def test_cut_off_again_and_again_it_hands_over_every_message_once_in_order(
     assert cuts > 5
 
 
-def test_a_handler_that_takes_its_time_is_not_sent_more_than_its_window(site: Site, token: str, module: Path) -> None:
+def test_a_handler_that_takes_its_time_is_not_sent_more_than_its_window(ask: Ask) -> None:
     make_topic()
     publish("orders", *range(30))
-    most, handled = run(
-        module,
-        site.url,
-        token,
+    most, handled = ask(
         """
         let came = 0, most = 0;
         class Counting extends WebSocket {
@@ -128,14 +135,11 @@ def test_a_handler_that_takes_its_time_is_not_sent_more_than_its_window(site: Si
     assert most <= 4
 
 
-def test_what_a_handler_throws_is_reported_and_the_next_message_comes(site: Site, token: str, module: Path) -> None:
+def test_what_a_handler_throws_is_reported_and_the_next_message_comes(ask: Ask) -> None:
     make_topic(type="topic")
     for key in ("eu.a", "us.a", "eu.b"):
         publish("orders", key, routing_key=key)
-    told = run(
-        module,
-        site.url,
-        token,
+    told = ask(
         """
         globalThis.reportError = (error) => said.push(`reported ${error.message}`);
         const broker = new Broker({ url, token });
@@ -147,13 +151,10 @@ def test_what_a_handler_throws_is_reported_and_the_next_message_comes(site: Site
     assert told == ["eu.a", "reported eu.a", "eu.b", "reported eu.b"]
 
 
-def test_a_reset_is_told_and_reading_goes_on_from_the_oldest(site: Site, token: str, module: Path) -> None:
+def test_a_reset_is_told_and_reading_goes_on_from_the_oldest(ask: Ask) -> None:
     make_topic()
     publish("orders", 1, 2)
-    told = run(
-        module,
-        site.url,
-        token,
+    told = ask(
         """
         const broker = new Broker({ url, token });
         broker.subscribe("orders", { from: { position: 99 } }, {
@@ -166,15 +167,12 @@ def test_a_reset_is_told_and_reading_goes_on_from_the_oldest(site: Site, token: 
     assert told == [["ahead", 1, 2], 1, 2]
 
 
-def test_pulled_messages_are_acked_when_handled_and_nacked_when_not(site: Site, token: str, module: Path) -> None:
+def test_pulled_messages_are_acked_when_handled_and_nacked_when_not(ask: Ask) -> None:
     make_topic(stream=False)
     make_pull(max_attempts=1)
     for payload in ("good", "bad", "last", "not handled any more"):
         broker.publish("orders", payload)
-    told = run(
-        module,
-        site.url,
-        token,
+    told = ask(
         """
         const broker = new Broker({ url, token });
         globalThis.reportError = (error) => said.push(error.message);
@@ -194,12 +192,9 @@ def test_pulled_messages_are_acked_when_handled_and_nacked_when_not(site: Site, 
     assert Delivery.objects.filter(state=DeliveryState.CLAIMED).count() == 1
 
 
-def test_a_publish_resolves_when_it_is_committed_or_says_why_not(site: Site, token: str, module: Path) -> None:
+def test_a_publish_resolves_when_it_is_committed_or_says_why_not(ask: Ask) -> None:
     make_topic()
-    told = run(
-        module,
-        site.url,
-        token,
+    told = ask(
         """
         const broker = new Broker({ url, token });
         const options = { routing_key: "eu.paid", idempotency_key: "o-7" };
@@ -211,14 +206,43 @@ def test_a_publish_resolves_when_it_is_committed_or_says_why_not(site: Site, tok
           await attempt("orders", "x".repeat(1024 * 1024)),
           await attempt("orders", "x".repeat(2 * 1024 * 1024)),
           await attempt("orders", "half \\ud83d"),
+          await attempt("orders", 1, { prioritty: 9 }),
           await attempt("orders"),
           broker.limits.subscriptions,
         ]);
         """,
     )
-    refusals = ["topic_not_found", "message_too_large", "message_too_large", "payload_invalid"]
+    refusals = ["topic_not_found", "message_too_large", "message_too_large", "payload_invalid", "payload_invalid"]
     assert told == [False, True, *refusals, False, 100]
     assert [bytes(message.body) for message in Message.objects.order_by("id")] == [b'{"id":7}', b"null"]
+
+
+PAYLOADS = (
+    *("123456789012345678901234567890", '{ "b" : 1.10e2,"a":[ {"payload": 1} ] }', "null", "[]", '""'),
+    *('"quote \\" brace } \\\\"', '"payload"', "-0.0"),
+)
+
+
+def test_a_payload_can_be_read_as_it_came(site: Site, token: str, module: Path) -> None:
+    make_topic()
+    for number, payload in enumerate(PAYLOADS):
+        broker.publish("orders", msgspec.Raw(payload.encode()), headers={"payload": number})
+    publish("orders", "the last")
+    seen = run(
+        module,
+        site.url,
+        token,
+        """
+        const broker = new Broker({ url, token });
+        const message = (one) => said.push([one.payloadText, JSON.parse(one.payloadText), one.payload]);
+        broker.subscribe("orders", { from: "earliest" }, { message });
+        await until(() => said.length > 8);
+        const one = parse('{"id": "x", "payload": {"items": [1.0]}, "headers": {"payload": 2}}');
+        finish([...said, [one.payloadText, 0, 0], [String(parse('{"payload_base64":"x"}').payloadText), 1, 1]]);
+        """,
+    )
+    assert [text for text, _, _ in seen] == [*PAYLOADS, '"the last"', '{"items": [1.0]}', "undefined"]
+    assert all(read == payload for _, read, payload in seen)
 
 
 def test_publishes_with_a_key_survive_cuts_and_those_without_are_never_sent_twice(
@@ -267,12 +291,9 @@ def test_after_a_code_that_says_so_it_does_not_come_again(site: Site, token: str
     assert told == [4500, False, ["bad_token", "bad_token", "closed"]]
 
 
-def test_a_subscription_that_is_refused_ends_and_the_others_do_not(site: Site, token: str, module: Path) -> None:
+def test_a_subscription_that_is_refused_ends_and_the_others_do_not(ask: Ask) -> None:
     make_topic()
-    told = run(
-        module,
-        site.url,
-        token,
+    told = ask(
         """
         const broker = new Broker({ url, token: async () => token });
         broker.subscribe("nowhere", {}, { error: ({ code }) => said.push(code) });

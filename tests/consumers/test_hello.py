@@ -122,6 +122,35 @@ def test_a_page_of_another_site_does_not_come_in(site: Site, token: str) -> None
                 assert client.closed() == 4507
 
 
+BY_TLS = ({"X-Forwarded-Proto": "https"}, {"X-Scheme": "https"}, {"X-Scheme": "https, http"})
+PLAIN = ({"X-Scheme": "http"}, {"X-Forwarded-Proto": "https", "X-Scheme": "http"})
+
+
+def comes_in(site: Site, origin: str, headers: dict[str, str]) -> bool:
+    with connected(site.url, origin=origin, additional_headers=headers) as client:
+        if client.hear("welcome", "goodbye")["type"] == "welcome":
+            return True
+        assert client.closed() == 4507
+        return False
+
+
+def test_a_page_of_the_same_host_by_another_scheme_is_of_another_site(site: Site) -> None:
+    session = cookie_of(User.objects.create_superuser("root"))
+    for told in BY_TLS:
+        headers = {**session, **told}
+        assert comes_in(site, f"https://{site.address}", headers), told
+        assert comes_in(site, "https://www.trusted.example", headers), told
+        assert not comes_in(site, f"http://{site.address}", headers), told
+    for told in PLAIN:
+        headers = {**session, **told}
+        assert comes_in(site, f"http://{site.address}", headers), told
+        assert not comes_in(site, f"https://{site.address}", headers), told
+
+
+def test_where_nobody_says_how_a_request_came_a_page_may_have_come_by_tls(site: Site) -> None:
+    assert comes_in(site, f"https://{site.address}", cookie_of(User.objects.create_superuser("root")))
+
+
 def test_a_page_does_not_come_in_by_a_name_that_is_not_the_sites(site: Site) -> None:
     # A name of the attacker's that resolves to this server: the page's origin is the host that it asks for.
     rebound = site.url.replace("127.0.0.1", "rebound.example")

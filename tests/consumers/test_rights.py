@@ -6,7 +6,7 @@ import pytest
 from django.contrib.auth.models import User
 from rest_framework.authtoken.models import Token
 
-from datapunk_broker.models import TopicGrant
+from datapunk_broker.models import Message, TopicGrant
 from tests.consumers.client import connected
 from tests.consumers.conftest import Site, make_pull, make_topic, payloads, publish, token_of
 
@@ -55,6 +55,21 @@ def test_what_one_may_not_see_is_not_there_and_what_one_may_not_do_is_denied(sit
         client.say("publish", id=1, topic="returns", payload=1)
         client.hear("published")
         client.subscribe("orders.eu")
+
+
+def test_nobody_has_a_reply_published_where_they_may_not_publish_themselves(site: Site, reader: User) -> None:
+    TopicGrant.objects.create(user=reader, topic="answers.*", publish=True)
+    make_topic("answers.mine")
+    refused = {"secret": "topic_not_found", "nowhere": "topic_not_found", "orders.eu": "permission_denied"}
+    with connected(site.url, token_of(reader)) as client:
+        for reply_to, code in refused.items():
+            client.say("publish", id=reply_to, topic="returns", payload=1, reply_to=reply_to)
+            error = client.hear("error")
+            assert (error["id"], error["code"]) == (reply_to, code)
+        assert not Message.objects.exists()
+        client.say("publish", id=1, topic="returns", payload=1, reply_to="answers.mine")
+        client.hear("published")
+    assert Message.objects.get().reply_to == "answers.mine"
 
 
 @pytest.mark.parametrize("kind", ["topic", "subscription"])

@@ -148,8 +148,9 @@ def test_a_sid_names_one_subscription_at_a_time(client: Client) -> None:
     client.say("unsubscribe", sid="a")
     ended = client.hear("unsubscribed")
     assert (ended["sid"], ended["code"]) == ("a", "requested")
-    for unknown in ("unsubscribe", "credit", "ack"):
-        client.say(unknown, sid="a", limit=1, ack_ids=[])
+    unknown: dict[str, Any] = {"unsubscribe": {}, "credit": {"limit": 1}, "ack": {"ack_ids": []}}
+    for kind, members in unknown.items():
+        client.say(kind, sid="a", **members)
         assert client.hear("error")["code"] == "sid_unknown"
     publish("orders", 1)
     client.silence()

@@ -2,10 +2,13 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from django.db import connection, transaction
+
+T = TypeVar("T")
 
 DELIVERY = "datapunk_broker_delivery"
 
@@ -41,6 +44,20 @@ FROM datapunk_broker_delivery d JOIN datapunk_broker_subscription s ON s.id = d.
 WHERE d.subscription_id = %s AND coalesce(d.ordering_key, '') LIKE %s
 ORDER BY d.ordering_key, d.priority DESC, d.id LIMIT %s
 """
+
+
+@contextmanager
+def standing(make: Callable[[], T], blocker: Any) -> Iterator[T]:
+    """What is made stays for all tests of a module, outside their transactions, and goes after them."""
+    with blocker.unblock():
+        with transaction.atomic():
+            made = make()
+        connection.close()
+    yield made
+    with blocker.unblock():
+        with connection.cursor() as cursor:
+            cursor.execute("TRUNCATE datapunk_broker_delivery, datapunk_broker_message, datapunk_broker_topic CASCADE")
+        connection.close()
 
 
 def fill(subscription: Any, count: int, **columns: str) -> None:

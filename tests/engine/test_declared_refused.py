@@ -53,7 +53,11 @@ def test_topic_is_held_against_subscriptions_that_are_not_declared() -> None:
         (SubscriptionConfig("bad", "orders", ack_deadline=1, timeout=2), r"subscriptions\.bad\.ack_deadline"),
         (SubscriptionConfig("bad", "orders", bindings=[{"headers": {}}]), r"subscriptions\.bad: "),
         (SubscriptionConfig("bad", "orders", bindings=[{"headers": {"n": float("nan")}}]), r"subscriptions\.bad: "),
-        (SubscriptionConfig("bad", "orders", transport="webhook"), r"subscriptions\.bad\.transport.*release"),
+        (SubscriptionConfig("bad", "orders", transport="webhook"), r"subscriptions\.bad\.endpoint_url"),
+        (
+            SubscriptionConfig("bad", "orders", transport="webhook", endpoint_url="http://10.0.0.1/"),
+            r"subscriptions\.bad: .*not public",
+        ),
         (SubscriptionConfig("billing", "orders"), r"subscriptions\.billing: is declared twice"),
         (TopicConfig("orders"), r"topics\.orders: is declared twice"),
     ],

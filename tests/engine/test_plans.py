@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from datapunk_broker.engine.append import append
 from datapunk_broker.engine.claim import claim, claim_guarded, claim_suspect, with_suspects, with_work
@@ -16,7 +16,7 @@ from datapunk_broker.engine.sweep import sweep, sweep_due
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.models import Subscription, Topic
 from tests.engine.make import delete_subscription, make_subscription, make_topic
-from tests.engine.plans import CLAIMED, DELIVERY, SCHEDULED, Plan, analyze, explained, fill, write_messages
+from tests.engine.plans import CLAIMED, DELIVERY, SCHEDULED, Plan, analyze, explained, fill, standing, write_messages
 from tests.engine.working import USING, acked, claimed, subscriber_of, wanted
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -41,15 +41,8 @@ class Crowd:
 
 @pytest.fixture(scope="module")
 def crowd(django_db_setup: None, django_db_blocker: Any) -> Iterator[Crowd]:
-    with django_db_blocker.unblock():
-        with transaction.atomic():
-            crowd = crowded(make_topic())
-        connection.close()
-    yield crowd
-    with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE datapunk_broker_delivery, datapunk_broker_message, datapunk_broker_topic CASCADE")
-        connection.close()
+    with standing(lambda: crowded(make_topic()), django_db_blocker) as crowd:
+        yield crowd
 
 
 def crowded(topic: Topic) -> Crowd:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -20,7 +19,7 @@ from datapunk_broker.exceptions import TopicBusyError
 from datapunk_broker.models import Delivery, Subscription, Topic
 from datapunk_broker.states import SubscriptionState
 from tests.engine.make import make_subscription, make_topic
-from tests.engine.plans import CLAIMED, DELIVERY, SCHEDULED, analyze, explained, fill, write_messages
+from tests.engine.plans import CLAIMED, DELIVERY, SCHEDULED, analyze, explained, fill, standing, write_messages
 from tests.engine.working import USING
 
 pytestmark = [pytest.mark.postgresql, pytest.mark.django_db]
@@ -39,15 +38,8 @@ class Crowd:
 
 @pytest.fixture(scope="module")
 def crowd(django_db_setup: None, django_db_blocker: Any) -> Iterator[Crowd]:
-    with django_db_blocker.unblock():
-        with transaction.atomic():
-            crowd = crowded()
-        connection.close()
-    yield crowd
-    with django_db_blocker.unblock():
-        with connection.cursor() as cursor:
-            cursor.execute("TRUNCATE datapunk_broker_delivery, datapunk_broker_message, datapunk_broker_topic CASCADE")
-        connection.close()
+    with standing(crowded, django_db_blocker) as crowd:
+        yield crowd
 
 
 def crowded() -> Crowd:

@@ -67,13 +67,6 @@ def test_subscription_that_its_topic_cannot_serve_is_refused(
     assert versions() == before
 
 
-def test_webhooks_are_refused_in_plain_words() -> None:
-    topic()
-    with pytest.raises(ConfigInvalidError, match="webhook is not in this release") as refused:
-        subscribe(transport="webhook", endpoint_url="https://example.com/hook")
-    assert refused.value.field == "transport"
-
-
 def test_subscription_to_no_topic_is_refused() -> None:
     with pytest.raises(TopicNotFoundError):
         subscribe(to="nowhere")
@@ -156,7 +149,7 @@ def test_changing_the_transport_reaches_publishers() -> None:
         ({"topic": "refunds"}, "topic"),
         ({"state": "paused"}, "state"),
         ({"timeout": 31}, "ack_deadline"),
-        ({"transport": "webhook"}, "transport"),
+        ({"transport": "webhook"}, "endpoint_url"),
     ],
 )
 def test_subscription_refuses_a_change_that_cannot_be(changes: dict[str, Any], field: str) -> None:

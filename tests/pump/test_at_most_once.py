@@ -15,9 +15,37 @@ from tests.engine.racing import Actors
 from tests.pump.conftest import Subscribe
 from tests.pump.make import attempts, claimed, dead_letters, drain, ended, owed, publish, take_away
 
+Act = Callable[[list[Received[Any]]], None]
+
 
 def fail(message: Received[Any]) -> None:
     raise ValueError(message.payload)
+
+
+def handler(kind: str, act: Act) -> Callable[[Any], Any]:
+    """A handler of this kind, which does this with what it gets."""
+
+    def bill(message: Received[Any]) -> None:
+        act([message])
+
+    async def bill_later(message: Received[Any]) -> None:
+        act([message])
+
+    def bill_many(messages: list[Received[Any]]) -> None:
+        act(messages)
+
+    handlers: dict[str, Callable[[Any], Any]] = {"sync": bill, "async": bill_later, "batch": bill_many}
+    return handlers[kind]
+
+
+def raising(got: list[Any]) -> Act:
+    """Note the payloads, and fail."""
+
+    def act(messages: list[Received[Any]]) -> None:
+        got.extend(message.payload for message in messages)
+        raise ValueError
+
+    return act
 
 
 @pytest.mark.django_db(transaction=True)
@@ -26,20 +54,10 @@ def test_the_ack_is_committed_before_the_handler_runs(subscribe: Subscribe, kind
     seen: list[tuple[list[str], int]] = []
     elsewhere = Actors()
 
-    def look() -> None:
+    def look(messages: list[Received[Any]]) -> None:
         seen.append(elsewhere.start(lambda: (ended(), len(owed()))).result(30))
 
-    def bill(message: Received[Any]) -> None:
-        look()
-
-    async def bill_later(message: Received[Any]) -> None:
-        look()
-
-    def bill_many(messages: list[Received[Any]]) -> None:
-        look()
-
-    handlers: dict[str, Callable[[Any], Any]] = {"sync": bill, "async": bill_later, "batch": bill_many}
-    subscribe(handlers[kind], delivery_mode="at_most_once")
+    subscribe(handler(kind, look), delivery_mode="at_most_once")
     publish(1)
     drain()
     elsewhere.close()
@@ -62,22 +80,9 @@ def test_a_failure_leaves_an_attempt_and_no_retry(subscribe: Subscribe) -> None:
 @pytest.mark.parametrize("kind", ["sync", "async", "batch"])
 def test_a_breaker_opens_and_what_is_still_held_goes_back(subscribe: Subscribe, kind: str) -> None:
     got: list[int] = []
-
-    def bill(message: Received[Any]) -> None:
-        got.append(message.payload)
-        raise ValueError
-
-    async def bill_later(message: Received[Any]) -> None:
-        bill(message)
-
-    def bill_many(messages: list[Received[Any]]) -> None:
-        got.extend(message.payload for message in messages)
-        raise ValueError
-
-    handlers: dict[str, Callable[[Any], Any]] = {"sync": bill, "async": bill_later, "batch": bill_many}
     policy = broker.BreakerPolicy(failures=3, open_seconds=60)
     mode = "batch" if kind == "batch" else "individual"
-    subscribe(handlers[kind], delivery_mode="at_most_once", breaker=policy, batch_size=2, mode=mode)
+    subscribe(handler(kind, raising(got)), delivery_mode="at_most_once", breaker=policy, batch_size=2, mode=mode)
     publish(*range(20))
     drain()
     burned = {"sync": 3, "async": 3, "batch": 4}[kind]
@@ -119,15 +124,7 @@ def test_what_cannot_be_read_leaves_an_attempt_too(subscribe: Subscribe) -> None
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_failure_holds_nothing_back_for_it_does_not_come_again(subscribe: Subscribe, kind: str) -> None:
     got: list[int] = []
-
-    def bill(message: Received[Any]) -> None:
-        got.append(message.payload)
-        raise ValueError
-
-    async def bill_later(message: Received[Any]) -> None:
-        bill(message)
-
-    subscribe(bill if kind == "sync" else bill_later, delivery_mode="at_most_once", ordering=True)
+    subscribe(handler(kind, raising(got)), delivery_mode="at_most_once", ordering=True)
     publish(1, 2, 3, ordering_key="k")
     drain()
     assert got == [1, 2, 3]

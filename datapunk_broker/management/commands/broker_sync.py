@@ -7,12 +7,10 @@ from django.db import transaction
 
 from datapunk_broker import broker
 from datapunk_broker.conf import get_config
-from datapunk_broker.management.speaking import BrokerCommand
-
-ONE = {"topics": "topic", "subscriptions": "subscription"}
+from datapunk_broker.management.commands._telling import ONE, TellingCommand
 
 
-class Command(BrokerCommand):
+class Command(TellingCommand):
     """What people changed in the admin stays as they made it, and is shown as drift."""
 
     help = "Create and update the topics and subscriptions that are declared; nothing is deleted or overwritten."
@@ -28,15 +26,12 @@ class Command(BrokerCommand):
             transaction.set_rollback(check, using=get_config().database)
         done = ("missing", "outdated") if check else ("created", "updated")
         for word, items in zip(done, (report.created, report.updated), strict=True):
-            for item in items:
-                fields = f" ({', '.join(item.fields)})" if item.fields else ""
-                self.stdout.write(f"{word} {ONE[item.kind]} {item.name}{fields}")
+            self.tell(word, items)
         for drift in report.drifted:
             where = f"{ONE[drift.kind]} {drift.name}: {drift.field}"
             self.stdout.write(f"drift {where} is {drift.actual!r}, declared as {drift.declared!r}")
         if verbosity > 1:
-            for item in report.unchanged:
-                self.stdout.write(f"unchanged {ONE[item.kind]} {item.name}")
+            self.tell("unchanged", report.unchanged)
         counts = f"{len(report.created)} {done[0]}, {len(report.updated)} {done[1]}"
         self.stdout.write(f"{counts}, {len(report.unchanged)} unchanged, {len(report.drifted)} drifted.")
         if check and (report.created or report.updated or report.drifted):

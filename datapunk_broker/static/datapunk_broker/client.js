@@ -17,6 +17,9 @@
  * hands over each position once. A handler may be asynchronous: the next message waits for it, and the server sends
  * no more than `window` messages ahead.
  *
+ * `message.payload` is what JSON.parse makes of the payload, where a number of thirty digits is rounded;
+ * `message.payloadText` is the payload as it came.
+ *
  * Events of a Broker: "open" (detail: limits), "closed" (detail: code, reconnect, in: milliseconds to the next try).
  */
 
@@ -29,6 +32,11 @@ const OPEN_WITHIN = 20_000;
 const NO_PONG = 4012;
 const NO_TOKEN = 4400; // this client's own: there is nothing to say hello with yet
 const DONE = 1000;
+const OPTIONS = new Set([
+  ...["routing_key", "headers", "priority", "ordering_key", "idempotency_key"],
+  ...["delay", "ttl", "correlation_id", "reply_to"],
+]);
+const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\],:]/g; // of JSON, save what stands between these
 const LONE_SURROGATE = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/; // JSON.stringify writes no other ones so
 
 /** What the server refused; `code` is the same as everywhere, `retryAfter` in seconds where it is known. */
@@ -89,9 +97,11 @@ export class Broker extends EventTarget {
    */
   publish(topic, payload = null, options = {}) {
     if (this._closed) return Promise.reject(new BrokerError("closed", "The client was closed."));
+    // The server would take these for frames that are not valid, and close.
+    const unknown = Object.keys(options).find((name) => !OPTIONS.has(name));
+    if (unknown) return Promise.reject(new BrokerError("payload_invalid", `There is no option ${unknown}.`));
     const id = this._name();
     const text = JSON.stringify({ type: "publish", id, topic, payload, ...options });
-    // The server would take it for a frame that is not valid, and close.
     if (LONE_SURROGATE.test(text)) return Promise.reject(new BrokerError("payload_invalid", "Half a character."));
     return new Promise((resolve, reject) => {
       this._publishes.set(id, { text, isKeyed: options.idempotency_key != null, sent: false, resolve, reject });
@@ -148,7 +158,7 @@ export class Broker extends EventTarget {
     this._goodbye = null;
     this._patience = setTimeout(() => this._abandon(socket), OPEN_WITHIN);
     socket.addEventListener("open", () => socket.send(JSON.stringify({ type: "hello", token })));
-    socket.addEventListener("message", ({ data }) => socket === this._socket && this._hear(JSON.parse(data)));
+    socket.addEventListener("message", ({ data }) => socket === this._socket && this._hear(parse(data)));
     socket.addEventListener("close", ({ code, reason }) => socket === this._socket && this._lost(code, reason));
   }
 
@@ -221,6 +231,40 @@ export class Broker extends EventTarget {
     this._publishes.delete(id);
     if (publish) how(publish);
   }
+}
+
+/** Return what a JSON text says: a message, or the first list of messages in it, each with its `payloadText`. */
+export function parse(text) {
+  const value = JSON.parse(text);
+  const isMessage = value?.payload !== undefined;
+  const messages = isMessage ? [value] : (Object.values(value ?? {}).find(Array.isArray) ?? []);
+  let texts = null; // found once somebody asks
+  messages.forEach((message, index) => {
+    const get = () => (texts ??= payloadTexts(text, isMessage ? 1 : 3))[index];
+    if (message?.payload !== undefined) Object.defineProperty(message, "payloadText", { get });
+  });
+  return value;
+}
+
+/** Return the texts of the payloads of the objects that are so deep in a JSON text; undefined for one without. */
+function payloadTexts(text, level) {
+  const texts = [];
+  let depth = 0;
+  let before = ""; // the token before this one
+  let key = "";
+  let begin = 0; // of the key's value
+  for (const { 0: token, index } of text.matchAll(TOKENS)) {
+    if (depth === level && token === ":") [key, begin] = [before, index + 1];
+    if (depth === level && "},".includes(token)) {
+      if (key === '"payload"') texts[texts.length - 1] = text.slice(begin, index).trim();
+      key = "";
+    }
+    if ("{[".includes(token)) depth += 1;
+    if ("}]".includes(token)) depth -= 1;
+    if (depth === level && token === "{") texts.push(undefined);
+    before = token;
+  }
+  return texts;
 }
 
 /** What both kinds of reading share: a queue of messages, handled one after the other, and the credit for more. */

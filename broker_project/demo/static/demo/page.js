@@ -1,5 +1,7 @@
 /** What the page's parts share: its elements, its addresses, and how it talks to the API. */
 
+import { parse } from "../datapunk_broker/client.js";
+
 export const find = (id) => document.getElementById(id);
 
 const page = find("live").dataset;
@@ -66,7 +68,7 @@ async function ask(url, { method = "GET", body, json = false } = {}) {
     throw new Problem({ detail: "The server does not answer.", code: "" }, 0);
   }
   const kind = response.headers.get("Content-Type") ?? "";
-  const answer = kind.includes("json") ? await response.json() : await response.text();
+  const answer = kind.includes("json") ? parse(await response.text()) : await response.text();
   if (response.ok) return answer;
   throw new Problem(typeof answer === "string" ? { detail: `The server answered ${response.status}.` } : answer, response.status);
 }

@@ -1,6 +1,6 @@
 /** The stream: messages as they arrive, the newest first, each with what became of it. */
 
-import { clock, find, linkTo, made, read, say } from "./page.js";
+import { clock, complain, find, linkTo, made, read, say } from "./page.js";
 
 const LONGEST = 50; // messages on the page, whatever comes
 const FOLLOWED = 8; // of them are asked about at a time
@@ -20,6 +20,14 @@ export function arrive(message) {
   arrived.push(message);
   if (arrived.length > LONGEST) arrived.shift();
   drawing ||= requestAnimationFrame(draw);
+}
+
+const refusals = new Map(); // sentences by topic
+
+/** Say that the messages of a topic do not arrive here, and why. */
+export function miss(topic, error) {
+  refusals.set(topic, `${topic} is not followed: ${error.message}`);
+  complain(find("stream-error"), new Error([...refusals.values()].join(" ")));
 }
 
 /** Show messages that came before, the newest first, below those that are there. */
@@ -92,8 +100,9 @@ function itemOf(message) {
   return { element, deliveries: parts.deliveries, isSettled: false, changed: performance.now() };
 }
 
-function textOf({ payload, payload_base64 }) {
-  const text = payload === undefined ? String(payload_base64 ?? "") : JSON.stringify(payload);
+/** Return a payload as it came: JSON.parse would round a number of thirty digits. */
+function textOf({ payloadText, payload_base64 }) {
+  const text = payloadText ?? payload_base64 ?? "";
   return text.length > LETTERS ? `${text.slice(0, LETTERS)}…` : text;
 }
 
