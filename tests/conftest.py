@@ -6,6 +6,7 @@ from django.db import connection
 from redis import Redis
 
 from datapunk_broker.doorbell import doorbell
+from datapunk_broker.engine import claim
 from datapunk_broker.queues import QUEUES
 from tests.shop.celery import app
 
@@ -27,6 +28,12 @@ def _celery_app() -> None:
     """The app that was made last is everybody's, and a test of the demo project imports that one's."""
     app.set_current()
     app.set_default()
+
+
+@pytest.fixture(autouse=True)
+def _no_key_had_its_turn() -> None:
+    """The next test's subscriptions may have the ids of the last one's."""
+    claim._last_keys.clear()  # noqa: SLF001 - a process's own memory
 
 
 @pytest.fixture
