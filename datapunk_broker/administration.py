@@ -12,10 +12,10 @@ from datapunk_broker.engine import redrive as redrive_engine
 from datapunk_broker.engine import sweep as sweep_engine
 from datapunk_broker.engine import topology
 from datapunk_broker.engine.counts import Ended
-from datapunk_broker.engine.declared import Report, Synced
 from datapunk_broker.engine.declared import sync as sync_declared
 from datapunk_broker.engine.letters import Chosen
 from datapunk_broker.engine.published import count_published
+from datapunk_broker.engine.reconcile import Report, Synced
 from datapunk_broker.engine.stream_ends import Head, heads, position_at
 from datapunk_broker.engine.totals import SubscriptionTotals, TopicTotals, Totals
 from datapunk_broker.engine.totals import totals as read_totals

@@ -5,6 +5,8 @@ from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from django.utils.crypto import salted_hmac
+
 from datapunk_broker.breaker import BreakerPolicy
 from datapunk_broker.conf import BindingConfig, SubscriptionConfig, TopicConfig, get_config
 from datapunk_broker.exceptions import ConfigInvalidError
@@ -56,8 +58,16 @@ def merged(config: C, changes: Mapping[str, Any]) -> C:
 
 
 def plain(config: TopicConfig | SubscriptionConfig) -> dict[str, Any]:
-    """Return what was declared as the JSON value that the ``declared`` column keeps."""
+    """Return what was declared as a JSON value, without the secret."""
     declared: dict[str, Any] = decode(encode(config.as_declaration()))
+    return declared
+
+
+def memory_of(config: TopicConfig | SubscriptionConfig) -> dict[str, Any]:
+    """Return what a row remembers of its declaration: as ``plain``, and a fingerprint of the secret if one is given."""
+    declared = plain(config)
+    if isinstance(config, SubscriptionConfig) and config.secret is not None:
+        declared["secret"] = salted_hmac("datapunk_broker.secret", config.secret, algorithm="sha256").hexdigest()
     return declared
 
 

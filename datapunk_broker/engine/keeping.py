@@ -20,6 +20,7 @@ from datapunk_broker.engine.configs import (
     binding_rows,
     columns,
     differing,
+    memory_of,
     plain,
     subscription_config,
     topic_config,
@@ -92,7 +93,7 @@ def insert_subscriptions(
     _check_room(Counter(topic for topic, _ in wanted), using)
     rows = [
         Subscription(
-            name=config.name, topic=topic, **columns(_sealed(config)), declared=plain(config) if declared else None
+            name=config.name, topic=topic, **columns(_sealed(config)), declared=memory_of(config) if declared else None
         )
         for topic, config in wanted
     ]

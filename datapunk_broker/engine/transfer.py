@@ -4,14 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from django.db import transaction
-
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.engine.configs import subscription_config, topic_config
-from datapunk_broker.engine.declared import Report, Synced, _Sync
-from datapunk_broker.engine.drift import SUBSCRIPTIONS, TOPICS, by_name
-from datapunk_broker.engine.fitting import FELT_BY_SUBSCRIPTIONS, fit_subscription, fit_topic
-from datapunk_broker.engine.keeping import REROUTING, change_subscription, change_topic
+from datapunk_broker.engine.drift import SUBSCRIPTIONS
+from datapunk_broker.engine.reconcile import Reconciliation, Report
 from datapunk_broker.exceptions import ConfigInvalidError
 from datapunk_broker.models import Subscription, Topic
 from datapunk_broker.states import Transport
@@ -42,65 +38,36 @@ def import_topology(
     declared, and differs from it as if changed by hand. Raises TooManySubscribersError, or ConfigInvalidError that
     names the topic or subscription.
     """
-    with transaction.atomic(using=using):
-        run = _Import(by_name(TOPICS, topics), by_name(SUBSCRIPTIONS, subscriptions), using)
-        run.check_topics()
-        run.topics()
-        run.subscriptions()
-        run.settle()
-    return run.report()
+    return _Import.of(topics, subscriptions, using).run()
 
 
 @dataclass
-class _Import(_Sync):
-    """A sync that holds what is given against what is there, not against what was declared before."""
+class _Import(Reconciliation):
+    """What is given is held against what is there, whatever was declared."""
 
-    def check_topics(self) -> None:
+    declares = False
+
+    def _topics(self) -> None:
+        self._refuse_strangers()
+        super()._topics()
+
+    def _topic_from(self, row: Topic, config: TopicConfig) -> TopicConfig:  # noqa: ARG002 - the row has no say
+        return config
+
+    def _subscription_from(self, row: Subscription, config: SubscriptionConfig) -> SubscriptionConfig:
+        here = subscription_config(row)
+        if here.topic != config.topic:
+            problem = f"is {here.topic!r} and cannot change: delete the subscription, or give this one another name"
+            raise ConfigInvalidError("topic", problem)
+        kept = here.secret if config.transport is Transport.WEBHOOK else None
+        return replace(config, secret=config.secret or kept)
+
+    def _refuse_strangers(self) -> None:
         """Refuse a subscription to a topic that is neither given nor there."""
-        strangers = {s.topic for s in self.declared.values()} - self.declared_topics.keys()
+        strangers = {config.topic for config in self.given.values()} - self.given_topics.keys()
         here = Topic.objects.using(self.using).live().filter(name__in=strangers).values_list("name", flat=True)
         unknown = strangers.difference(here)
-        for subscription in self.declared.values():
-            if subscription.topic in unknown:
-                problem = f"{subscription.topic!r} is no topic in the database, nor among those given: add it to them"
-                raise ConfigInvalidError(f"{SUBSCRIPTIONS}.{subscription.name}.topic", problem)
-
-    def subscriptions(self) -> None:
-        super().subscriptions()
-        created = [item.name for item in self.created if item.kind == SUBSCRIPTIONS]
-        Subscription.plain.using(self.using).listed().filter(name__in=created).update(declared=None)
-
-    def _make_missing(self) -> dict[str, int]:
-        made = super()._make_missing()
-        Topic.plain.using(self.using).filter(routing_version__in=made.values()).update(declared=None)
-        return made
-
-    def _change_topic(self, row: Topic, config: TopicConfig) -> None:
-        changed = change_topic(row, fit_topic(config), using=self.using)
-        if changed:
-            self._reroute(row)
-        if changed & FELT_BY_SUBSCRIPTIONS:
-            self.felt.append(row)
-        self._note(TOPICS, row.name, changed)
-
-    def _change_subscription(self, row: Subscription, config: SubscriptionConfig) -> None:
-        before = subscription_config(row)
-        if before.topic != config.topic:
-            problem = f"is {before.topic!r} and cannot change: delete the subscription, or give this one another name"
-            raise ConfigInvalidError("topic", problem)
-        kept = before.secret if config.transport is Transport.WEBHOOK else None
-        wanted = replace(config, secret=config.secret or kept)
-        self._fit(wanted, row.topic)
-        changed = change_subscription(row, wanted, using=self.using)
-        if changed & REROUTING:
-            self._reroute(row.topic)
-        if changed:
-            self.changed.add(row.topic.name)
-        self._note(SUBSCRIPTIONS, row.name, changed)
-
-    def _fit(self, config: SubscriptionConfig, topic: Topic) -> None:
-        fit_subscription(config, topic_config(topic))
-
-    def _note(self, kind: str, name: str, changed: set[str]) -> None:
-        noted = self.updated if changed else self.unchanged
-        noted.append(Synced(kind, name, tuple(sorted(changed))))
+        for config in self.given.values():
+            if config.topic in unknown:
+                problem = f"{config.topic!r} is no topic in the database, nor among those given: add it to them"
+                raise ConfigInvalidError(f"{SUBSCRIPTIONS}.{config.name}.topic", problem)

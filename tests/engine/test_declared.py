@@ -1,5 +1,7 @@
 """What is declared in code, brought into a database that people change too."""
 
+from base64 import b64encode
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,8 +10,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
-from datapunk_broker.engine.declared import Report, Synced
 from datapunk_broker.engine.drift import Drift, drift
+from datapunk_broker.engine.reconcile import Report, Synced
 from datapunk_broker.engine.topology import (
     create_subscription,
     create_topic,
@@ -32,6 +34,11 @@ BILLING = SubscriptionConfig(
 )
 
 pytestmark = pytest.mark.django_db
+
+SECRETS = [f"whsec_{b64encode(bytes([n]) * 32).decode()}" for n in range(2)]
+HOOK = SubscriptionConfig(
+    "hook", "orders", transport="webhook", endpoint_url="https://example.com/hook", secret=SECRETS[0]
+)
 
 
 def test_creates_what_is_missing() -> None:
@@ -207,9 +214,26 @@ def test_stream_follows_the_declaration() -> None:
     assert versions() != before
 
 
+def test_secret_that_is_declared_anew_takes_the_place_of_the_last() -> None:
+    sync(ORDERS, HOOK)
+    assert [each.name for each in sync(ORDERS, HOOK).updated] == []
+    report = sync(ORDERS, replace(HOOK, secret=SECRETS[1]))
+    assert [(each.name, each.fields) for each in report.updated] == [("hook", ("secret",))]
+    row = Subscription.objects.get(name="hook")
+    assert (row.secret, row.previous_secret) == (SECRETS[1], SECRETS[0])
+
+
+def test_secret_that_was_rotated_by_hand_stays_while_the_declaration_does() -> None:
+    sync(ORDERS, HOOK)
+    update_subscription("hook", {"secret": SECRETS[1]}, using=USING)
+    sync(ORDERS, HOOK)
+    sync(ORDERS, replace(HOOK, secret=None))
+    assert Subscription.objects.get(name="hook").secret == SECRETS[1]
+
+
 def test_secret_is_not_kept_with_the_declaration() -> None:
-    sync(ORDERS, BILLING)
-    assert "secret" not in Subscription.objects.get(name="billing").declared
+    sync(ORDERS, HOOK)
+    assert SECRETS[0].removeprefix("whsec_") not in str(Subscription.objects.get(name="hook").declared)
 
 
 def test_drift_is_read_without_writing() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 from datapunk_broker import signals
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.engine import declared
-from datapunk_broker.engine.declared import Report
 from datapunk_broker.engine.publish import check_each, publish
+from datapunk_broker.engine.reconcile import Report
 from datapunk_broker.engine.routes import forget_routes
 from datapunk_broker.engine.topology import create_subscription, create_topic
 from datapunk_broker.envelope import Outgoing, Receipt
