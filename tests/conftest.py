@@ -10,11 +10,13 @@ from datapunk_broker.engine import claim
 from datapunk_broker.queues import QUEUES
 from tests.shop.celery import app
 
+LONGEST = ("test_drills.py", "test_fuzz.py")
+
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    # The one that takes minutes begins first, so that the others are done beside it.
-    items.sort(key=lambda item: item.path.name != "test_drills.py")
+    # Those that take minutes begin first, so that the others are done beside them.
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if connection.vendor == "postgresql":
         return
     left_out = [item for item in items if item.get_closest_marker("postgresql")]
