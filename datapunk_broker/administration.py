@@ -60,6 +60,7 @@ class Administration:
 
     def create_subscription(self, config: SubscriptionConfig) -> Subscription:
         """Make a subscription: every message published after this commits and matches is its own."""
+        registry.check_topic(config)
         return topology.create_subscription(config, using=self.using)
 
     def update_subscription(self, name: str, changes: Mapping[str, Any]) -> Subscription:

@@ -189,3 +189,15 @@ def test_autodiscover_imports_the_subscribers_of_each_app(tmp_path: Path, monkey
     with override_settings(INSTALLED_APPS=["shop_with_subscribers"]):
         autodiscover()
     assert sys.modules["shop_with_subscribers.subscribers"].FOUND is True
+
+
+def test_a_handler_is_not_found_for_another_topic_s_subscription() -> None:
+    handlers = Registry()
+    billing = Handler.of(bill, BILLING)
+    handlers.add(billing)
+    assert handlers.find("billing", topic="orders") is billing
+    assert handlers.find("billing", topic="people") is None
+    assert handlers.why_missing("billing", topic="people").startswith("The handler 'billing' is subscribed to 'orders'")
+    by_path = handlers.find("billing", path_of(many), topic="people", mode=SubscriptionMode.BATCH)
+    assert by_path is not None
+    assert by_path.function is many

@@ -8,8 +8,8 @@ import pytest
 from django.db import connections, transaction
 
 from datapunk_broker import broker
-from datapunk_broker.conf import TopicConfig
-from datapunk_broker.exceptions import SubscriptionNotFoundError
+from datapunk_broker.conf import SubscriptionConfig, TopicConfig
+from datapunk_broker.exceptions import ConfigInvalidError, SubscriptionNotFoundError
 from datapunk_broker.models import Subscription
 from datapunk_broker.registry import registry
 from datapunk_broker.testing import drain
@@ -112,3 +112,12 @@ def test_another_function_takes_over_a_name_in_one_transaction() -> None:
         assert served() is other
     assert served() is other
     assert not connections["default"].run_on_commit
+
+
+def test_nobody_reaches_a_handler_through_a_subscription_of_another_topic() -> None:
+    broker.subscribe("orders", bill, "billing")
+    broker.delete_subscription("billing")
+    broker.create_topic(TopicConfig("people", stream=False))
+    with pytest.raises(ConfigInvalidError, match="is subscribed to 'orders'; take another name"):
+        broker.create_subscription(SubscriptionConfig("billing", "people"))
+    assert not Subscription.objects.live().filter(name="billing").exists()

@@ -42,6 +42,7 @@ class Batch:
         subscriber = self.subscriber
         return Errand(
             subscription=subscriber.name,
+            topic=subscriber.topic,
             handler=subscriber.handler,
             batch=self.is_batch,
             batch_size=subscriber.batch_size,
@@ -57,7 +58,8 @@ class Batch:
 
     def open(self) -> tuple[list[Message], dict[Key, Exception]]:
         """Return the messages, decoded, and the errors of those that cannot be."""
-        kind = self.transport.payload_type(self.subscriber.name, self.subscriber.handler, batch=self.is_batch)
+        to = self.subscriber
+        kind = self.transport.payload_type(to.name, to.topic, to.handler, batch=self.is_batch)
         messages: list[Message] = []
         unreadable: dict[Key, Exception] = {}
         for row in self.rows:

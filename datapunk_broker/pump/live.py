@@ -48,7 +48,7 @@ def _errors(wire: Wire, subscriber: Subscriber, using: str) -> list[Exception]:
     transport, is_batch = HandlerTransport(), subscriber.mode == SubscriptionMode.BATCH
     outcomes: list[Outcome] = []
     try:
-        kind = transport.payload_type(subscriber.name, subscriber.handler, batch=is_batch)
+        kind = transport.payload_type(subscriber.name, subscriber.topic, subscriber.handler, batch=is_batch)
         message = _received(wire, subscriber, kind)
         transport.deliver(_errand(subscriber, is_batch, message), outcomes.append)
         for outcome in outcomes:
@@ -62,6 +62,7 @@ def _errors(wire: Wire, subscriber: Subscriber, using: str) -> list[Exception]:
 def _errand(subscriber: Subscriber, batch: bool, message: Received[Any]) -> Errand:  # noqa: FBT001 - a fact of it
     return Errand(
         subscription=subscriber.name,
+        topic=subscriber.topic,
         handler=subscriber.handler,
         batch=batch,
         batch_size=1,

@@ -75,7 +75,7 @@ class Rounds:
     def _serves(self, subscriber: Subscriber) -> bool:
         is_batch = subscriber.mode == SubscriptionMode.BATCH
         try:
-            self.transport.payload_type(subscriber.name, subscriber.handler, batch=is_batch)
+            self.transport.payload_type(subscriber.name, subscriber.topic, subscriber.handler, batch=is_batch)
         except ConfigInvalidError:
             return False  # Another process may have the handler; a system check names it.
         return True

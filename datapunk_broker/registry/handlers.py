@@ -13,7 +13,7 @@ from django.utils.module_loading import autodiscover_modules
 from datapunk_broker.conf import SubscriptionConfig
 from datapunk_broker.exceptions import ConfigInvalidError
 from datapunk_broker.registry.functions import Function, is_async, path_of, read_annotation, same, title
-from datapunk_broker.states import SubscriptionMode
+from datapunk_broker.states import SubscriptionMode, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,22 +105,33 @@ class Registry:
             handlers.pop(name, None)
 
     def find(
-        self, name: str, path: str = "", *, mode: SubscriptionMode = SubscriptionMode.INDIVIDUAL
+        self, name: str, path: str = "", *, topic: str = "", mode: SubscriptionMode = SubscriptionMode.INDIVIDUAL
     ) -> Handler | None:
         """Return a subscription's handler: by its name, else by importing ``module:qualname``; else None.
 
+        topic: the subscription's; a handler that was subscribed to another one is not its own ("": whichever it is).
         What an import gave, or why it failed, is remembered for as long as the process lives.
         """
-        return self._known(name) or self._import(name, path, mode)
+        return self._known(name, topic) or self._import(name, path, topic, mode)
 
-    def why_missing(self, name: str, path: str = "", *, mode: SubscriptionMode = SubscriptionMode.INDIVIDUAL) -> str:
+    def why_missing(
+        self, name: str, path: str = "", *, topic: str = "", mode: SubscriptionMode = SubscriptionMode.INDIVIDUAL
+    ) -> str:
         """Return why ``find`` has no handler, as a sentence; "" when it has one."""
-        if self.find(name, path, mode=mode) is not None:
+        if self.find(name, path, topic=topic, mode=mode) is not None:
             return ""
         reason = self._by_path.get((name, path, mode))
         if isinstance(reason, str):
             return reason
-        return f"No handler is registered as {name!r}, and none that can be imported was stored with it."
+        return self._whose(name) or (
+            f"No handler is registered as {name!r}, and none that can be imported was stored with it."
+        )
+
+    def check_topic(self, config: SubscriptionConfig) -> None:
+        """Refuse a subscription that goes by the name of another topic's handler; raises ConfigInvalidError."""
+        is_nameless = config.transport is Transport.HANDLER and not config.handler
+        if is_nameless and self._known(config.name, config.topic) is None and (whose := self._whose(config.name)):
+            raise ConfigInvalidError("name", whose)
 
     def declared(self) -> tuple[SubscriptionConfig, ...]:
         """Return the subscriptions that were declared with their handlers, in that order."""
@@ -130,24 +141,31 @@ class Registry:
         """Return the names of the handlers that are known."""
         return tuple(name for name in self._declared | self._subscribed | self._pending if self._known(name))
 
+    def _whose(self, name: str) -> str:
+        other = self._known(name)
+        return f"The handler {name!r} is subscribed to {other.topic!r}; take another name." if other else ""
+
     def _keep(self, handler: Handler) -> None:
         self._pending.pop(handler.name, None)
         self._subscribed[handler.name] = handler
 
-    def _known(self, name: str) -> Handler | None:
+    def _known(self, name: str, topic: str = "") -> Handler | None:
         pending = self._pending.get(name)
-        if pending is not None and pending.is_ours():
-            return pending.handler
-        return self._subscribed.get(name) or self._declared.get(name)
+        handlers = (
+            pending.handler if pending is not None and pending.is_ours() else None,
+            self._subscribed.get(name),
+            self._declared.get(name),
+        )
+        return next((one for one in handlers if one is not None and topic in ("", one.topic)), None)
 
-    def _import(self, name: str, path: str, mode: SubscriptionMode) -> Handler | None:
+    def _import(self, name: str, path: str, topic: str, mode: SubscriptionMode) -> Handler | None:
         if not path:
             return None
         known = self._by_path.get((name, path, mode))
         if known is None:
             known = self._by_path[name, path, mode] = _handler_at(path, name, mode)
         # The import may have run the decorator that registers this very name.
-        return self._known(name) or (known if isinstance(known, Handler) else None)
+        return self._known(name, topic) or (known if isinstance(known, Handler) else None)
 
 
 registry = Registry()

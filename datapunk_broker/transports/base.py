@@ -28,6 +28,7 @@ class Errand:
     """
 
     subscription: str
+    topic: str
     handler: str
     batch: bool
     batch_size: int
@@ -67,7 +68,7 @@ Report = Callable[[Outcome], None]
 class Transport(Protocol):
     """Takes errands."""
 
-    def payload_type(self, subscription: str, handler: str, *, batch: bool) -> Any:
+    def payload_type(self, subscription: str, topic: str, handler: str, *, batch: bool) -> Any:
         """Return what payloads are made into for this subscriber.
 
         Raises ConfigInvalidError when this process cannot serve it.

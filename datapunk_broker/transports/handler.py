@@ -25,13 +25,13 @@ unguarded: set[str] = set()
 class HandlerTransport:
     """The transport ``handler``."""
 
-    def payload_type(self, subscription: str, handler: str, *, batch: bool) -> Any:
+    def payload_type(self, subscription: str, topic: str, handler: str, *, batch: bool) -> Any:
         """Return the type that the handler's annotation names; raises ConfigInvalidError where there is none."""
-        return _find(subscription, handler, batch=batch).payload_type
+        return _find(subscription, topic, handler, batch=batch).payload_type
 
     def deliver(self, errand: Errand, report: Report) -> None:
         """Call the subscription's handler for each message, or each batch, that its lease leaves time for."""
-        handler = _find(errand.subscription, errand.handler, batch=errand.batch)
+        handler = _find(errand.subscription, errand.topic, errand.handler, batch=errand.batch)
         if handler.is_async and not errand.batch:
             Calls(partial(call_within, errand.timeout, handler.function), errand, report).run()
             return
@@ -42,11 +42,11 @@ class HandlerTransport:
             deliver(handler, errand, report, alarm)
 
 
-def _find(subscription: str, path: str, *, batch: bool) -> Handler:
+def _find(subscription: str, topic: str, path: str, *, batch: bool) -> Handler:
     mode = SubscriptionMode.BATCH if batch else SubscriptionMode.INDIVIDUAL
-    handler = registry.find(subscription, path, mode=mode)
+    handler = registry.find(subscription, path, topic=topic, mode=mode)
     if handler is None:
-        raise ConfigInvalidError("handler", registry.why_missing(subscription, path, mode=mode))
+        raise ConfigInvalidError("handler", registry.why_missing(subscription, path, topic=topic, mode=mode))
     return handler
 
 

@@ -17,7 +17,7 @@ CONCURRENCY = 32
 class WebhookTransport:
     """The transport ``webhook``."""
 
-    def payload_type(self, subscription: str, handler: str, *, batch: bool) -> Any:  # noqa: ARG002 - of all alike
+    def payload_type(self, subscription: str, topic: str, handler: str, *, batch: bool) -> Any:  # noqa: ARG002 - of all alike
         """Return that payloads stay bytes; raises ConfigInvalidError where no request can be made."""
         if not is_installed():
             raise ConfigInvalidError("transport", MISSING)
