@@ -75,6 +75,8 @@ def test_publishing_needs_no_mouse(visitor: Visitor) -> None:
 
 def test_the_keys_lead_through_the_whole_page_and_out_of_it(visitor: Visitor) -> None:
     page = visitor.page
+    for handler in ("on_call", "tally"):
+        expect(visitor.fault(handler)).to_be_visible()  # their table is filled once the page is there
     visited = set()
     for _ in range(200):
         page.keyboard.press("Tab")
