@@ -1,6 +1,6 @@
 """Who may publish, subscribe, manage and see: one answer for every door."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from itertools import chain
 from typing import Any, Protocol, TypeVar
@@ -53,7 +53,7 @@ PERMISSIONS: Mapping[Right, Sequence[str]] = {
 }
 """Django's permissions that together give a right on every topic."""
 
-SEE = {"view_topic", *chain.from_iterable(PERMISSIONS.values())}
+SEE = {"view_topic", "view_subscription", *chain.from_iterable(PERMISSIONS.values())}
 """Django's permissions each of which shows every topic."""
 
 
@@ -71,7 +71,15 @@ class Somebody(Protocol):
 
 def may(user: Somebody, action: Right, topic: str) -> bool:
     """Return whether somebody may do this with a topic of this name, be it there or not."""
-    return _everywhere(user, action) or _meets(_patterns(user, action), topic)
+    return judge(user, action)(topic)
+
+
+def judge(user: Somebody, action: Right) -> Callable[[str], bool]:
+    """Return what tells of any topic's name whether somebody may do this with it; the database is asked once."""
+    if _everywhere(user, action):
+        return lambda _: True
+    matcher = _matcher(_patterns(user, action))
+    return lambda topic: bool(matcher.match(topic, {}))
 
 
 def may_see(user: Somebody, topic: str) -> bool:
@@ -133,8 +141,8 @@ def _patterns(user: Somebody, action: Right | None) -> set[str]:
         return set()
     wanted = Action.MANAGE if isinstance(action, Managing) else action
     flags = Q(*((one.value, True) for one in Action if wanted in (None, one)), _connector=Q.OR)
-    grants = TopicGrant.objects.using(get_config().database)
-    theirs = grants.filter(Q(user=user.pk) | Q(group__user=user.pk), flags)
+    # They are where the users are, which may be another database than the broker's.
+    theirs = TopicGrant.objects.filter(Q(user=user.pk) | Q(group__user=user.pk), flags)
     return set(theirs.values_list("topic", flat=True))
 
 

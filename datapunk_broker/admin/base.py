@@ -67,7 +67,11 @@ class BrokerAdmin(ModelAdmin[M]):
         css = {"all": ("datapunk_broker/admin.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[M]:
-        return super().get_queryset(request).using(database())
+        return super().get_queryset(request).using(self.database())
+
+    def database(self) -> str | None:
+        """Return the alias of the database that the rows are in; None leaves it to the routers."""
+        return database()
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002 - Django's
         return PageOfRows

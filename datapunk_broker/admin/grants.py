@@ -71,6 +71,9 @@ class TopicGrantAdmin(BrokerAdmin[TopicGrant]):
         ),
     )
 
+    def database(self) -> None:
+        """Leave it to the routers: grants are where the users are."""
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[TopicGrant]:
         return super().get_queryset(request).select_related("user", "group")
 

@@ -80,6 +80,7 @@ class NewSubscription(SubscriptionChanges, kw_only=True, forbid_unknown_fields=T
 class ShownSubscription(Struct, kw_only=True):
     """A subscription, every option as it is in force; ``inherited`` names those that are not its own.
 
+    endpoint_url: a webhook's, for who may change it; null for others.
     secret: only in the answer to the request that made it, and only when that gave none.
     """
 
@@ -119,7 +120,7 @@ INHERITED = (
 )
 
 
-def shown(row: Subscription, secret: str | UnsetType = UNSET) -> ShownSubscription:
+def shown(row: Subscription, *, with_endpoint: bool = True, secret: str | UnsetType = UNSET) -> ShownSubscription:
     """Return a subscription as it is in force (its topic is loaded, its bindings are prefetched)."""
     inherited = [name for name in INHERITED if getattr(row, name) is None]
     options = {name: getattr(row, name) for name in INHERITED} | _defaults(row, inherited, get_config())
@@ -128,7 +129,7 @@ def shown(row: Subscription, secret: str | UnsetType = UNSET) -> ShownSubscripti
         **{**options, "breaker": _breaker(options["breaker"])},
         topic=row.topic.name,
         bindings=[_binding(b.routing_key, b.headers) for b in row.bindings.all()],
-        endpoint_url=row.endpoint_url or None,
+        endpoint_url=(with_endpoint and row.endpoint_url) or None,
         secret=secret,
         inherited=inherited,
     )

@@ -1,6 +1,6 @@
 """Subscriptions: list, make, read, change and delete them; hold them back, and move them in time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
@@ -26,8 +26,8 @@ from datapunk_broker.api.subscription_shapes import (
 from datapunk_broker.conf import SubscriptionConfig, get_config
 from datapunk_broker.exceptions import SubscriptionNotFoundError
 from datapunk_broker.models import Subscription
-from datapunk_broker.rights import Managing, Right, Somebody
-from datapunk_broker.states import SubscriptionState
+from datapunk_broker.rights import Action, Managing, Right, Somebody
+from datapunk_broker.states import SubscriptionState, Transport
 
 FOLLOWERS = ("read_subscription", "change_subscription", "pause_subscription", "pull", "delete_subscription")
 LINKS = {key: {"name": "/name"} for key in FOLLOWERS}
@@ -93,9 +93,17 @@ def _keep(name: str, state: str | None) -> None:
         (broker.pause if state == SubscriptionState.PAUSED else broker.resume)(name)
 
 
-def _made_secret(given: Mapping[str, Any], before: str, row: Subscription) -> str | UnsetType:
-    """Return a secret that was made because none was given: nobody could know it otherwise."""
-    return UNSET if given.get("secret") or row.secret in ("", before) else row.secret
+def _require_for(user: Somebody, action: Right, topic: str, given: Mapping[str, Any]) -> None:
+    """Refuse what somebody may not do; who sends a topic's messages to an address reads them."""
+    rights.require(user, action, topic)
+    if given.get("transport") == Transport.WEBHOOK or given.get("endpoint_url"):
+        rights.require(user, Action.SUBSCRIBE, topic)
+
+
+def _shown_to(user: Somebody) -> Callable[[Subscription], ShownSubscription]:
+    """Return what shows subscriptions to somebody: an address, which may hold a key, to who may change it."""
+    may_change = rights.judge(user, Managing.CHANGE_SUBSCRIPTION)
+    return lambda row: shown(row, with_endpoint=may_change(row.topic.name))
 
 
 class AllSubscriptions(Door):
@@ -109,18 +117,18 @@ class AllSubscriptions(Door):
         query, found = asked(request, Subscriptions), seen(request.user)
         if query.topic is not UNSET:
             found = found.filter(topic__name=query.topic)
-        return Response(page(request, found, BY_NAME, query, shown))
+        return Response(page(request, found, BY_NAME, query, _shown_to(request.user)))
 
     @operation("create_subscription", body=NewSubscription, answers={201: ShownSubscription}, links=LINKS)
     def post(self, request: Request) -> Response:
         """Subscribe to a topic. A webhook's secret is made when none is given, and shown this once."""
         given = plain(parsed(request, NewSubscription))
-        rights.require(request.user, Managing.ADD_SUBSCRIPTION, given["topic"])
+        _require_for(request.user, Managing.ADD_SUBSCRIPTION, given["topic"], given)
         state = given.pop("state", None)
         with transaction.atomic(using=get_config().database):
             made = broker.create_subscription(SubscriptionConfig.from_dict(given))
             _keep(made.name, state)
-        return Response(shown(seen_subscription(request.user, made.name), _made_secret(given, "", made)), 201)
+        return Response(shown(seen_subscription(request.user, made.name), secret=made.made_secret or UNSET), 201)
 
 
 class OneSubscription(Door):
@@ -130,19 +138,20 @@ class OneSubscription(Door):
 
     @operation("read_subscription", answers={200: ShownSubscription})
     def get(self, request: Request, name: str) -> Response:
-        """Read a subscription."""
-        return Response(shown(seen_subscription(request.user, name)))
+        """Read a subscription; its address is shown to who may change it."""
+        return Response(_shown_to(request.user)(seen_subscription(request.user, name)))
 
     @operation("change_subscription", body=SubscriptionChanges, answers={200: ShownSubscription})
     def patch(self, request: Request, name: str) -> Response:
         """Change options of a subscription; ``bindings`` replace all that were."""
-        before = subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name)
+        topic = subscription_for(request.user, Managing.CHANGE_SUBSCRIPTION, name).topic.name
         changes = plain(parsed(request, SubscriptionChanges))
+        _require_for(request.user, Managing.CHANGE_SUBSCRIPTION, topic, changes)
         state = changes.pop("state", None)
         with transaction.atomic(using=get_config().database):
             row = broker.update_subscription(name, changes)
             _keep(name, state)
-        return Response(shown(seen_subscription(request.user, name), _made_secret(changes, before.secret, row)))
+        return Response(shown(seen_subscription(request.user, name), secret=row.made_secret or UNSET))
 
     @operation("delete_subscription", answers={204: None})
     def delete(self, request: Request, name: str) -> Response:

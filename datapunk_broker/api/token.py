@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from datapunk_broker.api.described import operation
-from datapunk_broker.api.door import Door
+from datapunk_broker.api.door import Door, Throttle
 from datapunk_broker.api.fields import Text
 from datapunk_broker.api.reading import parsed
 
@@ -34,12 +34,22 @@ class CredentialsInvalidError(APIException):
     default_detail = "Nobody who is active has this name and password."
 
 
+class Guesses(Throttle):
+    """So many tries of a peer: who guesses passwords can give each try another X-Forwarded-For."""
+
+    scope = "datapunk_broker_token"
+
+    def get_ident(self, request: Request) -> str:
+        return str(request.META.get("REMOTE_ADDR", ""))
+
+
 class ObtainToken(Door):
     """The one door that asks for no credentials but those in the body."""
 
     room = "token"
     authentication_classes = ()
     permission_classes = ()
+    throttle_classes = (Guesses,)
 
     @operation("obtain_token", body=Credentials, answers={200: GivenToken})
     def post(self, request: Request) -> Response:

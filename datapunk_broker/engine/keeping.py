@@ -97,6 +97,8 @@ def insert_subscriptions(
         )
         for topic, config in wanted
     ]
+    for row, (_, config) in zip(rows, wanted, strict=True):
+        row.made_secret = "" if config.secret else row.secret
     try:
         with transaction.atomic(using=using):
             Subscription.plain.using(using).bulk_create(rows)
@@ -139,10 +141,11 @@ def change_subscription(row: Subscription, wanted: SubscriptionConfig, *, using:
 
     The caller bumps its topic's routing where they are REROUTING.
     """
-    before, wanted = subscription_config(row), _sealed(wanted)
+    before, given, wanted = subscription_config(row), wanted.secret, _sealed(wanted)
     changed = set(differing(plain(before), plain(wanted)))
     if wanted.secret != before.secret:
         changed.add("secret")
+        row.made_secret = "" if given else wanted.secret or ""
         # It goes on signing beside the new one, until the endpoint knows that.
         more["previous_secret"] = (before.secret or "") if wanted.secret else ""
     _save(row, {name: value for name, value in columns(wanted).items() if name in changed} | more, using)

@@ -36,6 +36,16 @@ class Letters:
         """Return how many there are now; of those that were named, how many were."""
         return self.found.count() if self.ids is None else len(self.ids)
 
+    def kinds(self) -> Iterator[tuple[str, str]]:
+        """Yield the topics of the open ones, each with the content types that are met there."""
+        open_ones = self.found.filter(redriven_at=None, topic__deleted_at=None).order_by()
+        kinds: QuerySet[Any, Any] = open_ones.values_list("topic__name", "message__content_type").distinct()
+        if self.ids is None:
+            yield from kinds
+            return
+        for some in batches(self.ids, BATCH):
+            yield from kinds.filter(pk__in=some)
+
     def pages(self) -> Iterator[list[int]]:
         """Yield their ids, ascending, a batch at a time; none that is made after the first page joins."""
         ids = self.found.order_by("pk").values_list("pk", flat=True)

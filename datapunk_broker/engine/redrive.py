@@ -12,8 +12,8 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.db.models.functions import Now
 
-from datapunk_broker.engine.letters import Chosen, chosen
-from datapunk_broker.engine.packing import LONGEST
+from datapunk_broker.engine.letters import Chosen, Letters, chosen
+from datapunk_broker.engine.packing import LONGEST, pack
 from datapunk_broker.engine.publish import publish_to
 from datapunk_broker.engine.rearm import close, fresh_delivery, insert
 from datapunk_broker.engine.routes import route_of
@@ -67,6 +67,8 @@ def redrive(
     ``publish`` raises, with the batches before kept.
     """
     letters = chosen(dead_letters, using=using)
+    if payload is not MISSING:
+        _check_fits(letters, payload, using)
     pace = _Pace(rate, letters.count() if rate else 0)
     message_ids: list[UUID] = []
     skipped: list[int] = []
@@ -87,6 +89,12 @@ def redrive(
         if progress:
             progress(looked_at)
     return Redriven(count, tuple(message_ids), tuple(skipped))
+
+
+def _check_fits(letters: Letters, payload: Any, using: str) -> None:
+    """Refuse a payload that a topic of theirs refuses, before any is delivered again."""
+    for topic, content_type in sorted(set(letters.kinds())):
+        pack(route_of(topic, using, fresh=True), Outgoing(payload, content_type=content_type))
 
 
 def discard(dead_letters: Chosen, *, using: str) -> int:

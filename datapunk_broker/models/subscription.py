@@ -51,6 +51,8 @@ class Subscription(Routing, Clocked):
     # Not ``state``: what is paused is routed to, and whoever deletes writes ``deleted_at`` (a CHECK says so).
     ROUTING = frozenset({"topic", "topic_id", "name", "transport", "ordering", "over_limit", "deleted_at"})
     PARENT = "topic"
+
+    made_secret = ""  # On the row that a verb returns: the secret that this very verb made, to be shown once.
     TOPIC_OF_PARENT = "pk"
 
     topic = models.ForeignKey(Topic, on_delete=models.PROTECT, related_name="subscriptions")

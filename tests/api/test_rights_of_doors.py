@@ -177,3 +177,28 @@ def test_nothing_is_published_on_behalf_of_who_may_not_publish_there() -> None:
     assert api.post("topics/mine/messages/", {"payload": 1, "reply_to": "mine"}).status_code == 201
     assert api.patch("topics/mine/", {"dead_letter_topic": "mine"}).status_code != 404
     assert not Message.objects.filter(topic__name="payments").exists()
+
+
+def test_who_sends_messages_to_an_address_must_be_allowed_to_read_them() -> None:
+    webhook = {"name": "spy", "topic": "orders", "transport": "webhook", "endpoint_url": "https://93.184.216.34/"}
+    manager = Api(granted("orders", MANAGE))
+
+    assert manager.post("subscriptions/", webhook).status_code == 403
+    assert (
+        manager.patch(
+            "subscriptions/audit/", {"transport": "webhook", "endpoint_url": "https://93.184.216.34/"}
+        ).status_code
+        == 403
+    )
+    assert manager.patch("subscriptions/audit/", {"endpoint_url": "https://93.184.216.34/"}).status_code == 403
+    assert Api(granted("orders", MANAGE, SUBSCRIBE, name="bob")).post("subscriptions/", webhook).status_code == 201
+
+
+def test_an_address_is_shown_to_who_may_change_it() -> None:
+    url = "https://93.184.216.34/key"
+    broker.create_subscription(SubscriptionConfig("hook", "orders", transport="webhook", endpoint_url=url))
+    reader, manager = Api(granted("orders", SUBSCRIBE)), Api(granted("orders", MANAGE, name="bob"))
+
+    for api, shown in ((reader, None), (manager, url)):
+        assert api.get("subscriptions/hook/").json()["endpoint_url"] == shown
+        assert [row["endpoint_url"] for row in api.get("subscriptions/").json()["results"]] == [None, shown]

@@ -211,3 +211,13 @@ def test_a_seek_goes_to_the_edge_of_the_calendar_and_not_over_it(api: Api, momen
     api.post("subscriptions/", {"name": "audit", "topic": "orders", "transport": "pull"})
 
     assert api.post("subscriptions/audit/seek/", {"time": moment}).status_code == status
+
+
+def test_a_secret_is_told_to_who_made_it_alone(api: Api) -> None:
+    hook = {"name": "hook", "topic": "alerts", "transport": "webhook", "endpoint_url": "https://93.184.216.34/"}
+    made = api.post("subscriptions/", hook).json()["secret"]
+    assert made == Subscription.objects.get(name="hook").secret
+    assert "secret" not in api.patch("subscriptions/hook/", {"secret": "whsec_" + "QUJD" * 8}).json()
+    assert "secret" not in api.patch("subscriptions/hook/", {"transport": "webhook", "max_attempts": 2}).json()
+    again = api.patch("subscriptions/hook/", {"secret": None}).json()["secret"]
+    assert again == Subscription.objects.get(name="hook").secret != made

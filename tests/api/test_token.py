@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.test import override_settings
 
 from tests.api.talk import Api, somebody
 
@@ -52,3 +54,16 @@ def test_who_is_not_active_gets_none_and_loses_the_one_they_have() -> None:
     assert Api().post("token/", {"username": "ann", "password": "pass"}).json()["code"] == "credentials_invalid"
     refused = api.get("topics/")
     assert (refused.status_code, refused.json()["code"]) == (401, "authentication_failed")
+
+
+def test_another_forwarded_address_gives_no_other_try() -> None:
+    somebody()
+    cache.clear()
+    guess = {"username": "ann", "password": "wrong"}
+    with override_settings(DATAPUNK_BROKER={"THROTTLE": "2/hour"}):
+        tries = [
+            Api().send("POST", "token/", guess, headers={"X-Forwarded-For": f"203.0.113.{n}"}).status_code
+            for n in range(3)
+        ]
+    cache.clear()
+    assert tries == [400, 400, 429]

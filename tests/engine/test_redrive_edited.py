@@ -85,3 +85,18 @@ def test_an_edited_redrive_with_a_rate_is_spread_too(topic: Topic, billing: Subs
     died(billing, published(topic, 1, 2))
     redriven({}, payload={}, rate=0.01)
     assert list(Delivery.objects.order_by("message_id").values_list("state", flat=True)) == ["ready", "scheduled"]
+
+
+def test_a_payload_that_one_topic_refuses_is_refused_before_any_is_redriven(
+    topic: Topic, billing: Subscription
+) -> None:
+    strict = make_topic("strict", schema={"type": "integer"})
+    fussy = make_subscription(strict, "fussy")
+    for one, subscription in ((topic, billing), (strict, fussy)):
+        died(subscription, published(one, 1))
+
+    with pytest.raises(SchemaMismatchError):
+        redriven({}, payload="text")
+
+    assert DeadLetter.objects.open().count() == 2
+    assert redriven({"topic": topic.name}, payload="text").count == 1
