@@ -15,6 +15,7 @@ W001  PostgreSQL has no ``server_side_binding`` or no ``prepare_threshold``
 W002  SQLite has no write-ahead log, no immediate transactions or no timeout
 W003  the project has no Celery app, or none that is made when Django starts
 W004  the Celery app's workers take the broker's queues only if each is told to with ``--queues``
+W005  some apps of the REST API are installed and not all, so it is not mounted
 ====  =====================================================================================================
 
 Their ids begin with ``datapunk_broker.``, as in ``SILENCED_SYSTEM_CHECKS = ["datapunk_broker.W001"]``.
@@ -29,6 +30,7 @@ from django.conf import settings
 from django.core import checks
 from django.db import connections
 
+from datapunk_broker.api import APPS
 from datapunk_broker.conf import KEYS, SETTING, BrokerConfig, check_subscription, get_config, problems
 from datapunk_broker.exceptions import BrokerError, ConfigInvalidError
 from datapunk_broker.queues import QUEUES
@@ -65,7 +67,7 @@ QUEUES_HINT = (
 
 def register() -> None:
     """Register the checks."""
-    of_the_broker = (check_settings, check_declared, check_handlers, check_webhooks)
+    of_the_broker = (check_settings, check_declared, check_handlers, check_webhooks, check_api)
     for check in (*of_the_broker, check_database, check_auth, check_celery):
         checks.register(check, TAG)
 
@@ -108,6 +110,15 @@ def check_handlers(**_: object) -> list[checks.CheckMessage]:
         if path and (why := registry.why_missing(subscription.name, path, mode=subscription.mode)):
             found.append(_error("E005", f"The subscription {subscription.name!r} has no handler: {why}"))
     return found
+
+
+def check_api(**_: object) -> list[checks.CheckMessage]:
+    """Report a REST API that lacks some of its apps (W005); without REST framework none is wanted."""
+    lacking = [app for app in APPS if not apps.is_installed(app)]
+    if not lacking or not apps.is_installed(APPS[0]):
+        return []
+    hint = "Add them to INSTALLED_APPS; pip install 'datapunk-broker[api]' has them. Or silence this check."
+    return [_warning("W005", f"The REST API is not mounted: {', '.join(lacking)} are not installed.", hint)]
 
 
 def check_webhooks(**_: object) -> list[checks.CheckMessage]:

@@ -5,6 +5,7 @@ from typing import Any
 from django.apps import apps
 from django.urls import include, path
 
+from datapunk_broker.api import APPS
 from datapunk_broker.observability import views
 
 app_name = "datapunk_broker"
@@ -16,5 +17,5 @@ urlpatterns: list[Any] = [
     path("health/ready", views.ready, name="health-ready"),
 ]
 
-if apps.is_installed("rest_framework"):
+if all(apps.is_installed(app) for app in APPS):
     urlpatterns.append(path("api/v1/", include("datapunk_broker.api.urls")))

@@ -1,5 +1,6 @@
 """The system checks: what they find, under which id, and that none of them asks the database."""
 
+import importlib
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -16,7 +17,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as SQLite
 from django.test import override_settings
 from kombu import Queue
 
-from datapunk_broker import checks
+from datapunk_broker import checks, urls
 from datapunk_broker.conf import SubscriptionConfig
 from datapunk_broker.envelope import Received
 from datapunk_broker.queues import QUEUES
@@ -84,7 +85,7 @@ def test_the_checks_are_registered_under_one_tag(monkeypatch: pytest.MonkeyPatch
     own = CheckRegistry()
     monkeypatch.setattr(django_checks, "register", own.register)
     checks.register()
-    assert len(own.registered_checks) == 7
+    assert len(own.registered_checks) == 8
     assert own.tags_available() == {"datapunk_broker"}
     assert own.run_checks() == []
 
@@ -261,3 +262,17 @@ def test_celery_app_that_does_not_read_djangos_settings_is_found() -> None:
         configured.config_from_object("django.conf:settings", namespace="CELERY")
         assert [message.id for message in found_with(apart)] == ["datapunk_broker.W004"]
         assert found_with(configured) == []
+
+
+def test_an_api_that_lacks_an_app_is_not_mounted_and_says_which() -> None:
+    assert checks.check_api() == []
+    lacking = [app for app in settings.INSTALLED_APPS if app not in ("rest_framework.authtoken", "drf_spectacular")]
+    with override_settings(INSTALLED_APPS=lacking):
+        [warning] = checks.check_api()
+        mounted = [str(one.pattern) for one in importlib.reload(urls).urlpatterns]
+    importlib.reload(urls)
+    assert warning.id == "datapunk_broker.W005"
+    assert "rest_framework.authtoken, drf_spectacular are not installed" in warning.msg
+    assert "api/v1/" not in mounted
+    assert "metrics" in mounted
+    assert "api/v1/" in [str(one.pattern) for one in urls.urlpatterns]
