@@ -5,10 +5,10 @@ from typing import Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin.models import CHANGE, LogEntry
-from django.contrib.admin.views.main import ChangeList
+from django.contrib.admin.views.main import ERROR_FLAG, ORDER_VAR, ChangeList
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Model, OuterRef, QuerySet, Subquery
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 
 from datapunk_broker.admin.counting import BoundedPaginator
 from datapunk_broker.admin.generic import ModelAdmin
@@ -45,6 +45,11 @@ class PageOfRows(ChangeList):
     result_list: Any
     reach: int | None = None
 
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        """Keep the room's order: any other that an address asks for has no index."""
+        self.params.pop(ORDER_VAR, None)
+        return [*super().get_ordering(request, queryset)]
+
     def get_results(self, request: HttpRequest) -> None:
         """Read the page, and count for its rows."""
         self.queryset, self.reach = self.model_admin.within_reach(request, self.queryset)  # type: ignore[attr-defined]
@@ -75,6 +80,11 @@ class BrokerAdmin(ModelAdmin[M]):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:  # noqa: ARG002 - Django's
         return PageOfRows
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if any("\0" in text for texts in request.GET.lists() for text in (texts[0], *texts[1])):
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")  # PostgreSQL knows no such text
+        return super().changelist_view(request, extra_context)
 
     def within_reach(self, request: HttpRequest, rows: QuerySet[M]) -> tuple[QuerySet[M], int | None]:  # noqa: ARG002
         """Return what a page shows of these rows, and among how many of the latest where no index finds them all."""

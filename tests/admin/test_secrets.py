@@ -77,3 +77,18 @@ def test_a_new_secret_is_kept_and_the_history_only_says_that_it_changed(admin: C
     assert "whsec_" not in written[0]
     hook.refresh_from_db()
     assert hook.secret == NEW
+
+
+@pytest.mark.parametrize("model", ["topic", "subscription", "message", "deadletter", "topicgrant"])
+def test_an_address_with_what_no_text_holds_leads_back_to_the_list(admin: Client, model: str) -> None:
+    answer = admin.get(url_of(model), {"state__exact": "\0"})
+    assert (answer.status_code, answer["Location"]) == (302, f"{url_of(model)}?e=1")
+
+
+def test_no_address_sorts_by_what_has_no_index(admin: Client) -> None:
+    answer = admin.get(url_of("deadletter"), {"o": "4"})
+    assert answer.status_code == 200
+    assert (
+        answer.context["cl"].queryset.query.order_by
+        == admin.get(url_of("deadletter")).context["cl"].queryset.query.order_by
+    )
