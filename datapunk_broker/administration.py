@@ -1,7 +1,7 @@
 """The verbs that keep a broker: its topics and subscriptions, what is declared, and what is past its time."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from datapunk_broker.conf import BrokerConfig, SubscriptionConfig, TopicConfig, get_config
@@ -16,6 +16,7 @@ from datapunk_broker.engine.declared import sync as sync_declared
 from datapunk_broker.engine.letters import Chosen
 from datapunk_broker.engine.published import count_published
 from datapunk_broker.engine.reconcile import Report, Synced
+from datapunk_broker.engine.standby import Pumps, look_at_pumps
 from datapunk_broker.engine.stream_ends import Head, heads, position_at
 from datapunk_broker.engine.totals import SubscriptionTotals, TopicTotals, Totals
 from datapunk_broker.engine.totals import totals as read_totals
@@ -129,6 +130,10 @@ class Administration:
     def totals(self) -> Totals:
         """Read what is exported as metrics: exact, whether or not the minutes are counted."""
         return read_totals(using=self.using)
+
+    def look_at_pumps(self, late: timedelta) -> Pumps:
+        """Return where pumps stand by, and where deliveries have waited so long without any."""
+        return look_at_pumps(late, using=self.using)
 
     def prune(self, *, progress: Callable[[int], None] | None = None) -> prune_engine.Pruned:
         """Remove what is past its retention."""

@@ -206,7 +206,7 @@ create_subscription, update_subscription, delete_subscription = (
     _default.delete_subscription,
 )
 sync, sweep, prune, discard = _default.sync, _default.sweep, _default.prune, _default.discard
-count_published = _default.count_published
+count_published, look_at_pumps = _default.count_published, _default.look_at_pumps
 export_topology, import_topology = _default.export_topology, _default.import_topology
 
 __all__ = [

@@ -1,12 +1,16 @@
-"""Choose the one pump of a transport that waits when there is nothing to do."""
+"""Choose the one pump of a transport that waits when there is nothing to do, and know where no pump is."""
 
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from datapunk_broker.models import Standby
+from datapunk_broker.engine.kinds import CLAIMED, READY, with_ready
+from datapunk_broker.models import Standby, Subscription
+from datapunk_broker.states import BreakerState, SubscriptionState, Transport
 
 
 def stand_by(transport: str, holder: UUID, lease: timedelta, *, using: str) -> bool:
@@ -24,5 +28,32 @@ def stand_by(transport: str, holder: UUID, lease: timedelta, *, using: str) -> b
 
 
 def stand_down(transport: str, holder: UUID, *, using: str) -> None:
-    """Let another pump be the standby."""
-    Standby.objects.using(using).filter(transport=transport, holder=holder).update(until=Now())
+    """Let another pump be the standby, and leave behind when the last pump ended."""
+    mine_or_free = Q(holder=holder) | Q(until__lte=Now())
+    Standby.objects.using(using).filter(mine_or_free, transport=transport).update(until=Now())
+
+
+@dataclass(frozen=True, slots=True)
+class Pumps:
+    """For which transports a pump stands by, and for which deliveries wait that no pump takes."""
+
+    standing_by: AbstractSet[str]
+    stuck: AbstractSet[str]
+
+
+def look_at_pumps(late: timedelta, *, using: str) -> Pumps:
+    """Find the transports where deliveries have been ready for so long, and no pump was there for as long.
+
+    A pump that is busy has claims, or ended a moment ago, when a slice of its time was over.
+    """
+    seen = Standby.objects.using(using).filter(until__gt=Now() - late)
+    standing_by = set(seen.filter(until__gt=Now()).values_list("transport", flat=True))
+    waiting = Q(available_at__lt=Now() - late) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+    served = Subscription.objects.filter(state=SubscriptionState.ACTIVE, breaker_state=BreakerState.CLOSED)
+    served = served.exclude(transport=Transport.PULL)
+    stuck = with_ready(served, "transport", [kind & waiting for kind in READY], using=using)
+    if stuck:
+        stuck -= set(seen.values_list("transport", flat=True))
+    if stuck:
+        stuck -= with_ready(served, "transport", [CLAIMED], using=using)
+    return Pumps(standing_by, stuck)

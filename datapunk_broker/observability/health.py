@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.db.models.functions import Now
 
+from datapunk_broker import broker
 from datapunk_broker.conf import get_config
-from datapunk_broker.models import Delivery, Standby, Subscription, Topic
+from datapunk_broker.models import Delivery, Topic
 from datapunk_broker.observability.aside import Aside
 from datapunk_broker.observability.logs import get_logger
-from datapunk_broker.states import BreakerState, DeliveryState, SubscriptionState, Transport
+from datapunk_broker.states import DeliveryState
 
 WITHIN = 3.0
 """Seconds that all parts together have to answer."""
@@ -113,26 +114,12 @@ def _first(rows: QuerySet[Delivery], since: str) -> list[tuple[datetime, datetim
 
 
 def ask_pumps() -> About:
-    """Return for which transports a pump stands by; none has to, unless deliveries wait and nobody claims any."""
-    using = get_config().database
-    standing = set(Standby.objects.using(using).filter(until__gt=Now()).values_list("transport", flat=True))
-    due = Q(expires_at=None) | Q(expires_at__gt=Now())
-    stuck = _transports(due & Q(state=DeliveryState.READY, available_at__lt=Now() - LATE), using) - standing
-    stuck -= _transports(Q(state=DeliveryState.CLAIMED), using) if stuck else set()
-    about = {"standing_by": sorted(standing), "stuck": sorted(stuck)}
-    if stuck:
+    """Return for which transports a pump stands by; none has to, unless deliveries wait and no pump has been there."""
+    pumps = broker.look_at_pumps(LATE)
+    about = {"standing_by": sorted(pumps.standing_by), "stuck": sorted(pumps.stuck)}
+    if pumps.stuck:
         raise NotReadyError(**about)
     return about
-
-
-def _transports(deliveries: Q, using: str) -> set[str]:
-    """Return the transports that have such deliveries, of subscriptions that nothing keeps from getting them."""
-    active = Subscription.objects.using(using).filter(
-        Exists(Delivery.objects.filter(deliveries, subscription=OuterRef("pk"))),
-        state=SubscriptionState.ACTIVE,
-        breaker_state=BreakerState.CLOSED,
-    )
-    return set(active.exclude(transport=Transport.PULL).order_by().values_list("transport", flat=True).distinct())
 
 
 DATABASE, SWEEP, PUMPS = "database", "sweep", "pumps"

@@ -4,6 +4,7 @@ import json
 from functools import partial
 from http import HTTPStatus
 
+from django.db import Error
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
@@ -30,7 +31,11 @@ REFUSALS = {
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Show all metrics: the broker's, django-prometheus's and the project's own."""
-    if not get_config().public_metrics and (access := access_of(request)) is not Access.ALL:
+    try:
+        access = Access.ALL if get_config().public_metrics else access_of(request)
+    except Error:
+        return _refusal(503, "database_away", "The database does not answer, so nobody knows who asks.")
+    if access is not Access.ALL:
         return _refusal(*REFUSALS[access])
     body, content_type = page(request.headers.get("Accept", ""))
     return HttpResponse(body, content_type=content_type)

@@ -13,6 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from rest_framework.authtoken.models import Token
 
+from datapunk_broker.engine.standby import stand_down
 from datapunk_broker.models import Delivery, Standby
 from datapunk_broker.observability import health as module
 from datapunk_broker.observability import views
@@ -171,3 +172,13 @@ def test_whoever_asks_often_does_not_make_the_database_work(monkeypatch: pytest.
     assert [ready()[0] for _ in range(5)] == [200] * 5
     assert asked == [1]
     assert module.KEEP > 0
+
+
+def test_a_pump_that_ended_a_moment_ago_is_there() -> None:
+    waiting()
+    Standby.objects.create(transport="handler", holder=uuid4(), until=timezone.now() - timedelta(seconds=5))
+    assert ready()[0] == 200
+    Standby.objects.update(until=timezone.now() - timedelta(seconds=40))
+    assert ready()[1]["failed"] == ["pumps"]
+    stand_down("handler", uuid4(), using="default")
+    assert ready()[0] == 200

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError, connection
 from django.test import Client, override_settings
 from django.urls import reverse
 from rest_framework.authtoken.models import Token
@@ -81,3 +82,13 @@ def test_public_metrics_are_for_everybody() -> None:
 @pytest.mark.parametrize("name", ["metrics", "health-live", "health-ready"])
 def test_nothing_can_be_posted(name: str) -> None:
     assert Client().post(reverse(f"datapunk_broker:{name}")).status_code == 405
+
+
+def test_nobody_is_known_while_the_database_is_away() -> None:
+    def away(*_: Any) -> Any:
+        raise OperationalError("connection refused")
+
+    token = token_of(user())
+    with connection.execute_wrapper(away):
+        response = scrape(token)
+    assert is_problem(response, 503, "database_away")
