@@ -18,6 +18,7 @@ from datapunk_broker.admin.filters import MomentFilter, TopicFilter
 from datapunk_broker.admin.linking import code, link, page_of
 from datapunk_broker.admin.payloads import body_of, header_lines, show
 from datapunk_broker.exceptions import PayloadInvalidError
+from datapunk_broker.ids import first_id_at
 from datapunk_broker.models import Message, Topic
 
 FOUND = 1000
@@ -134,11 +135,6 @@ class MessageAdmin(ReadOnlyAdmin[Message]):
             "tables": [deliveries_of(message), attempts_of(message.pk), stream_of(message)],
         }
         return super().render_change_form(request, context, *args, **kwargs)
-
-
-def first_id_at(moment: datetime) -> UUID:
-    """Return an id below those made at the moment or later, and above those made before."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def id_in(term: str) -> list[UUID]:

@@ -53,11 +53,13 @@ class Order:
     def beyond(self, values: Sequence[Any], *, backwards: bool) -> Q:
         """Return the condition for what comes after a row with these values."""
         comparison = "lt" if self.descending is not backwards else "gt"
+        first = next(iter(self.columns))
+        within = Q(**{f"{first}__{comparison}e": values[0]})  # what an index can begin at
         beyond, same = Q(), Q()
         for column, value in zip(self.columns, values, strict=True):
             beyond |= same & Q(**{f"{column}__{comparison}": value})
             same &= Q(**{column: value})
-        return beyond
+        return within & beyond
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from django.db.models import Exists, F, Model, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
 from datapunk_broker.conf import get_config
-from datapunk_broker.engine.ids import first_id_at
 from datapunk_broker.engine.kinds import ANY
 from datapunk_broker.engine.published import count_published, counted_for_good
+from datapunk_broker.ids import first_id_at
 from datapunk_broker.models import (
     Attempt,
     DeadLetter,

@@ -11,7 +11,7 @@ from django.db.models import Count, QuerySet
 from django.db.models.functions import Now
 
 from datapunk_broker.engine.dialects import COUNTING, dialect_of
-from datapunk_broker.engine.ids import first_id_at, moment_of
+from datapunk_broker.ids import first_id_at, moment_of
 from datapunk_broker.models import Message, Topic, TrafficMinute, TrafficTotal
 
 MINUTE = timedelta(minutes=1)

@@ -67,8 +67,7 @@ def redrive(
     ``publish`` raises, with the batches before kept.
     """
     letters = chosen(dead_letters, using=using)
-    if payload is not MISSING:
-        _check_fits(letters, payload, using)
+    _check_fits(letters, payload, using)
     pace = _Pace(rate, letters.count() if rate else 0)
     message_ids: list[UUID] = []
     skipped: list[int] = []
@@ -93,7 +92,7 @@ def redrive(
 
 def _check_fits(letters: Letters, payload: Any, using: str) -> None:
     """Refuse a payload that a topic of theirs refuses, before any is delivered again."""
-    for topic, content_type in sorted(set(letters.kinds())):
+    for topic, content_type in sorted(set(letters.kinds())) if payload is not MISSING else ():
         pack(route_of(topic, using, fresh=True), Outgoing(payload, content_type=content_type))
 
 

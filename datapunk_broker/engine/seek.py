@@ -11,7 +11,6 @@ from django.db.models.functions import Now
 
 from datapunk_broker.conf import get_config
 from datapunk_broker.engine.bury import End, bury
-from datapunk_broker.engine.ids import SKEW, first_id_at
 from datapunk_broker.engine.kinds import ANY, BY_AGE
 from datapunk_broker.engine.letters import batches
 from datapunk_broker.engine.moments import in_utc
@@ -19,6 +18,7 @@ from datapunk_broker.engine.rearm import close, fresh_delivery, insert
 from datapunk_broker.engine.roster import resolve
 from datapunk_broker.engine.routes import rules_of
 from datapunk_broker.exceptions import PayloadInvalidError, SubscriptionNotFoundError
+from datapunk_broker.ids import SKEW, first_id_at
 from datapunk_broker.matching import compile_rules
 from datapunk_broker.models import (
     Binding,

@@ -10,8 +10,8 @@ from django.db.models import Count
 from django.db.models.functions import Now
 
 from datapunk_broker.engine.counts import backlogs, dead_letters, ended, oldest_unacked
-from datapunk_broker.engine.ids import first_id_at
 from datapunk_broker.engine.totals import published_by_topic
+from datapunk_broker.ids import first_id_at
 from datapunk_broker.models import Message, Subscription, Topic, TrafficTotal
 from datapunk_broker.states import (
     BreakerState,

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from datapunk_broker.admin import dead_letters
 from datapunk_broker.admin.counting import MOST
-from datapunk_broker.admin.messages import first_id_at
+from datapunk_broker.ids import first_id_at
 from datapunk_broker.models import DeadLetter, Message, Subscription, Topic
 from datapunk_broker.states import FailureReason
 from tests.admin.rooms import ids_on, page, url_of
