@@ -97,7 +97,9 @@ async def _events(hub: Hub, identity: Identity, start: Start) -> AsyncIterator[s
     feed = hub.join(start.topic.name, start.head or 0, is_kept=start.topic.is_kept)
     try:
         position, end = (start.position, start.head or 0) if feed.is_kept else (feed.head, feed.head)
-        yield f"retry: {RETRY}\n" + _event("subscribed", oldest=start.oldest, head=start.head)
+        # With its position a reader that is cut off before the first message comes back to where it began.
+        known = position if feed.is_kept else None
+        yield f"retry: {RETRY}\n" + _event("subscribed", oldest=start.oldest, head=start.head, id=known)
         async for event in _follow(Cursor(feed, start.filter, position, end), identity):
             yield event
     except BrokerError as error:

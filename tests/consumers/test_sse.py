@@ -47,6 +47,7 @@ def test_messages_come_as_events_whose_id_is_their_position(site: Site, token: s
         events = events_of(response)
         subscribed = next(events)
         assert (subscribed["event"], subscribed["data"]) == ("subscribed", {"oldest": 1, "head": 1})
+        assert subscribed["id"] == "1"
         assert next(events)["event"] == "caught_up"
         broker.publish("orders", b"plain\r\ntext", content_type="text/plain")
         publish("orders", {"id": 2, "text": "two\nlines"}, routing_key="eu")

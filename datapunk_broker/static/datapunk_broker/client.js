@@ -32,9 +32,14 @@ const OPEN_WITHIN = 20_000;
 const NO_PONG = 4012;
 const NO_TOKEN = 4400; // this client's own: there is nothing to say hello with yet
 const DONE = 1000;
-const OPTIONS = new Set([
-  ...["routing_key", "headers", "priority", "ordering_key", "idempotency_key"],
-  ...["delay", "ttl", "correlation_id", "reply_to"],
+const CENTURY = 36_525 * 86_400; // seconds
+const isText = (value) => typeof value === "string";
+const isSeconds = (value) => typeof value === "number" && value >= 0 && value <= CENTURY;
+const OPTIONS = new Map([
+  ...["routing_key", "ordering_key", "idempotency_key", "correlation_id", "reply_to"].map((name) => [name, isText]),
+  ["headers", (value) => typeof value === "object" && !Array.isArray(value)],
+  ["priority", (value) => Number.isSafeInteger(value)],
+  ...["delay", "ttl"].map((name) => [name, isSeconds]),
 ]);
 const TOKENS = /"(?:[^"\\]|\\.)*"|[{}[\],:]/g; // of JSON, save what stands between these
 const LONE_SURROGATE = /(?:^|[^\\])(?:\\\\)*\\ud[89a-f]/; // JSON.stringify writes no other ones so
@@ -98,10 +103,12 @@ export class Broker extends EventTarget {
   publish(topic, payload = null, options = {}) {
     if (this._closed) return Promise.reject(new BrokerError("closed", "The client was closed."));
     // The server would take these for frames that are not valid, and close.
-    const unknown = Object.keys(options).find((name) => !OPTIONS.has(name));
-    if (unknown) return Promise.reject(new BrokerError("payload_invalid", `There is no option ${unknown}.`));
+    const given = Object.entries(options).filter(([, value]) => value != null);
+    const wrong = given.find(([name, value]) => !OPTIONS.get(name)?.(value));
+    if (wrong) return Promise.reject(new BrokerError("payload_invalid", `There is no option ${wrong[0]} like that.`));
+    if (!isText(topic)) return Promise.reject(new BrokerError("topic_not_found", "A topic's name is text."));
     const id = this._name();
-    const text = JSON.stringify({ type: "publish", id, topic, payload, ...options });
+    const text = JSON.stringify({ type: "publish", id, topic, payload, ...Object.fromEntries(given) });
     if (LONE_SURROGATE.test(text)) return Promise.reject(new BrokerError("payload_invalid", "Half a character."));
     return new Promise((resolve, reject) => {
       this._publishes.set(id, { text, isKeyed: options.idempotency_key != null, sent: false, resolve, reject });
