@@ -119,3 +119,16 @@ def test_that_all_are_meant_has_to_be_said(letters: list[DeadLetter], arguments:
         redrive(*arguments)
     assert error.value.returncode == 2
     assert DeadLetter.objects.open().count() == 3
+
+
+@pytest.mark.parametrize("option", ["--subscription", "--topic"])
+@pytest.mark.parametrize("name", ["a\0b", "\udcff", "x" * 201])
+def test_what_is_no_name_is_nobody_s(option: str, name: str) -> None:
+    with pytest.raises(CommandError, match="called"):
+        redrive(f"{option}={name}")
+
+
+def test_a_payload_that_is_no_text_is_refused(letters: list[DeadLetter]) -> None:
+    with pytest.raises(CommandError, match="payload"):
+        redrive("--all", "--payload", '"\udcff"')
+    assert owed() == []

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import shutil
 import signal
@@ -29,6 +30,9 @@ EVENTS = (
 OWED = {"issues": 1, "pull_requests": 1, "tally": 4, "relay": 4, "public_ruby": 1, "announcements": 2}
 """How many of the events each subscription of the demo gets; ``audit`` waits for somebody to pull."""
 
+DATABASE = f"runbroker_of_{os.getpid()}"
+"""One of this process: others may run these tests at the same time."""
+
 
 @pytest.fixture(scope="module")
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -48,10 +52,10 @@ def embedded(empty: Path, tmp_path: Path) -> dict[str, str]:
 def servers(empty_queues: None) -> Iterator[dict[str, str]]:
     """What the environment says for a new database on the servers of this test run."""
     with psycopg.connect(url_of("postgres"), autocommit=True) as server:
-        server.execute("DROP DATABASE IF EXISTS runbroker_of_this_test")
-        server.execute("CREATE DATABASE runbroker_of_this_test")
-        yield migrated({"DATABASE_URL": url_of("runbroker_of_this_test"), "REDIS_URL": settings.REDIS_URL})
-        server.execute("DROP DATABASE runbroker_of_this_test WITH (FORCE)")
+        server.execute(f"DROP DATABASE IF EXISTS {DATABASE}")
+        server.execute(f"CREATE DATABASE {DATABASE}")
+        yield migrated({"DATABASE_URL": url_of(DATABASE), "REDIS_URL": settings.REDIS_URL})
+        server.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
 
 
 def migrated(env: dict[str, str]) -> dict[str, str]:
@@ -119,14 +123,14 @@ def test_on_servers_it_does_the_same(servers: dict[str, str]) -> None:
 
 @pytest.mark.postgresql
 def test_it_goes_on_when_the_database_has_cut_its_connections(servers: dict[str, str]) -> None:
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'runbroker_of_this_test'"
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
 
     with running("runbroker", "--port", "0", "--concurrency", "2", **servers) as process:
         process.line("Serving on http")
         publish(EVENTS, servers)
         drained(servers)
         with psycopg.connect(url_of("postgres"), autocommit=True) as server:
-            assert server.execute(cut).rowcount > 0
+            assert server.execute(cut, [DATABASE]).rowcount > 0
         publish(EVENTS, servers)
         found = drained(servers, matched=2)
         code = process.end()

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from datapunk_broker import broker
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
@@ -109,3 +109,9 @@ def test_a_database_without_tables_is_a_sentence(tmp_path: object) -> None:
     assert done.returncode == 1
     assert "has manage.py migrate run?" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "nan", "inf", "1e300", "soon"])
+def test_a_watch_that_would_spin_or_never_look_again_is_refused(seconds: str) -> None:
+    with pytest.raises(CommandError, match="--watch"):
+        call_command("broker_status", f"--watch={seconds}")

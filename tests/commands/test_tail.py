@@ -10,6 +10,7 @@ from msgspec import Raw
 from datapunk_broker import broker
 from datapunk_broker.conf import TopicConfig
 from datapunk_broker.engine.append import append
+from datapunk_broker.management.commands.broker_tail import Command
 from datapunk_broker.models import StreamEntry
 from tests.processes import running, url_of_test_database
 
@@ -80,6 +81,16 @@ def test_what_is_no_longer_kept_is_said() -> None:
 
     assert json.loads(out.getvalue())["payload"] == "c"
     assert err.getvalue() == "Positions 2 to 2 are no longer kept.\n"
+
+
+def test_a_topic_that_was_made_anew_is_read_from_its_beginning() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    publish("a", "b")
+
+    Command(stdout=out, stderr=err).follow("orders", 7, count=1)
+
+    assert json.loads(out.getvalue())["payload"] == "a"
+    assert err.getvalue() == "Position 7 is gone: orders was made anew, and begins at 1.\n"
 
 
 @pytest.mark.parametrize(

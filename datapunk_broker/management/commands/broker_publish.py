@@ -68,7 +68,9 @@ class Command(BrokerCommand):
             self._publish_file(topic, file)
 
     def _publish_one(self, topic: str, given: dict[str, Any]) -> None:
-        payload = msgspec.Raw(given.pop("payload").encode())
+        payload = msgspec.Raw(
+            given.pop("payload").encode(errors="surrogatepass")
+        )  # what is no UTF-8 is refused as such
         line = Line(payload, **{**given, "headers": dict(given.get("headers", ()))})
         receipt = broker.publish_many(topic, [line.outgoing()])[0]
         was = " (published before, under the same idempotency key)" if receipt.duplicate else ""

@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from datapunk_broker import broker
-from datapunk_broker.conf import get_config
+from datapunk_broker.conf import get_config, is_name
 from datapunk_broker.exceptions import SubscriptionNotFoundError, TopicNotFoundError
 from datapunk_broker.management.progress import shown
 from datapunk_broker.management.speaking import BrokerCommand
@@ -43,7 +43,7 @@ class Command(BrokerCommand):
         if bool(wanted) is every:
             raise CommandError(WHICH, returncode=2)
         check_names(wanted)
-        edited = None if payload is None else msgspec.Raw(payload.encode())
+        edited = None if payload is None else msgspec.Raw(payload.encode(errors="surrogatepass"))
         with shown(self.stderr, "Dead letters seen") as show:
             done = broker.redrive(wanted, edited, dry_run=dry_run, rate=rate, progress=show)
         self.stdout.write(f"{done.count:,} dead letters {'would be' if dry_run else 'are'} delivered again.")
@@ -55,9 +55,11 @@ class Command(BrokerCommand):
 def check_names(wanted: Mapping[str, Any]) -> None:
     """Raise SubscriptionNotFoundError or TopicNotFoundError for a name that nothing has."""
     using, subscription, topic = get_config().database, wanted.get("subscription"), wanted.get("topic")
-    if subscription is not None and not Subscription.objects.using(using).live().filter(name=subscription).exists():
+    if subscription is not None and not (
+        is_name(subscription) and Subscription.objects.using(using).live().filter(name=subscription).exists()
+    ):
         raise SubscriptionNotFoundError(subscription)
-    if topic is not None and not Topic.objects.using(using).live().filter(name=topic).exists():
+    if topic is not None and not (is_name(topic) and Topic.objects.using(using).live().filter(name=topic).exists()):
         raise TopicNotFoundError(topic)
 
 

@@ -10,6 +10,9 @@ from datapunk_broker import broker
 from datapunk_broker.management.speaking import BrokerCommand, until_interrupted
 from datapunk_broker.management.tables import Table, write
 
+SHORTEST = 0.1
+"""Seconds between two looks."""
+
 
 class Command(BrokerCommand):
     """The audit reads the whole history; ``--no-audit`` spares a large database that."""
@@ -18,7 +21,7 @@ class Command(BrokerCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--watch", type=float, nargs="?", const=2.0, metavar="SECONDS", help="Show it again every 2 seconds."
+            "--watch", type=_pause, nargs="?", const=2.0, metavar="SECONDS", help="Show it again every 2 seconds."
         )
         parser.add_argument("--json", action="store_true", help="One JSON object a line.")
         parser.add_argument("--no-audit", dest="audit", action="store_false", help="Leave the balance out.")
@@ -41,6 +44,13 @@ class Command(BrokerCommand):
             self.stdout.write(msgspec.json.encode(told).decode())
         else:
             write(self.stdout, [_topics(stats), _subscriptions(stats, lines)], again=again)
+
+
+def _pause(text: str) -> float:
+    seconds = float(text)
+    if not SHORTEST <= seconds <= threading.TIMEOUT_MAX:
+        raise ValueError
+    return seconds
 
 
 def _topics(stats: Any) -> Table:

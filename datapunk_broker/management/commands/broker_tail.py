@@ -44,22 +44,30 @@ class Command(BrokerCommand):
 
     def handle(self, *, topic: str, start: str, count: int | None, **_: Any) -> None:
         after = self._after(topic, start)
-        idle = threading.Event()
         with until_interrupted():
-            while count is None or count > 0:
-                page = broker.read_stream(topic, after, PAGE if count is None else min(PAGE, count))
-                if after + 1 < page.oldest:
-                    self._say(f"Positions {after + 1} to {page.oldest - 1} are no longer kept.")
-                    after = page.oldest - 1
-                for message in page.messages:
-                    self._print(message)
-                    after = message.position
-                if count is not None:
-                    count -= len(page.messages)
-                if not page.messages:
-                    self.stdout.flush()
-                    idle.wait(POLL)
+            self.follow(topic, after, count)
         self.stdout.flush()
+
+    def follow(self, topic: str, after: int, count: int | None = None) -> None:
+        """Print what lies behind a position, so many messages or for ever."""
+        idle = threading.Event()
+        while count is None or count > 0:
+            page = broker.read_stream(topic, after, PAGE if count is None else min(PAGE, count))
+            if page.head < after:
+                self._say(f"Position {after} is gone: {topic} was made anew, and begins at {page.oldest}.")
+                after = page.oldest - 1
+                continue
+            if after + 1 < page.oldest:
+                self._say(f"Positions {after + 1} to {page.oldest - 1} are no longer kept.")
+                after = page.oldest - 1
+            for message in page.messages:
+                self._print(message)
+                after = message.position
+            if count is not None:
+                count -= len(page.messages)
+            if not page.messages:
+                self.stdout.flush()
+                idle.wait(POLL)
 
     def _after(self, topic: str, start: str) -> int:
         try:
