@@ -12,6 +12,7 @@ from msgspec import Raw
 from datapunk_broker.api.moments import Moment
 from datapunk_broker.envelope import Outgoing
 from datapunk_broker.exceptions import PayloadInvalidError
+from datapunk_broker.payload import is_media_type
 
 REQUIRED = ("id", "source", "type", "specversion")
 TEXTS = (*REQUIRED, "subject", "dataschema", "datacontenttype", "time")
@@ -24,7 +25,6 @@ INT_32 = range(-(2**31), 2**31)
 
 NAME = re.compile(r"[a-z0-9]+", re.ASCII)
 JSON_TYPE = re.compile(r"[^/;]+/(?:[^;]+\+)?json", re.IGNORECASE)
-MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+[ \t]*(?:;[\x20-\x7e\t]*)?", re.ASCII)
 ABSOLUTE_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?:[\w\-.~:/?#\[\]@!$&'()*+,;=]|%[0-9A-Fa-f]{2})+", re.ASCII)
 
 
@@ -95,7 +95,7 @@ def _check_text(name: str, value: str) -> None:
         _check_time(value)
     if name == "dataschema" and not ABSOLUTE_URI.fullmatch(value):
         raise PayloadInvalidError(name, "is no absolute URI")
-    if name == "datacontenttype" and not MEDIA_TYPE.fullmatch(value):
+    if name == "datacontenttype" and not is_media_type(value):
         raise PayloadInvalidError(name, "is no media type")
 
 

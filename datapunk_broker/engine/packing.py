@@ -11,7 +11,7 @@ from datapunk_broker.engine.rows import NewMessage
 from datapunk_broker.envelope import PRIORITIES, Outgoing
 from datapunk_broker.exceptions import MessageTooLargeError, PayloadInvalidError
 from datapunk_broker.matching import check_routing_key
-from datapunk_broker.payload import check_headers, check_schema, check_text, compress, encode
+from datapunk_broker.payload import check_headers, check_schema, check_text, compress, encode, is_media_type
 
 LONGEST = timedelta(days=3660)
 """A delay or time to live beyond this is taken for a mistake."""
@@ -69,6 +69,8 @@ def _check_options(message: Outgoing[Any]) -> None:
         if value is not None:
             check_text(field, value, limit)
     check_text("content_type", message.content_type, 200)
+    if not is_media_type(message.content_type):
+        raise PayloadInvalidError("content_type", f"is {message.content_type!r}, which is no media type")
     if message.idempotency_key == "":
         raise PayloadInvalidError("idempotency_key", "may be absent, not empty")
 

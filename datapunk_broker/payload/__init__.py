@@ -1,6 +1,6 @@
 """The bytes of a payload: made, judged, packed and read."""
 
-from datapunk_broker.payload.headers import check_headers, check_text
+from datapunk_broker.payload.headers import check_headers, check_text, is_media_type
 from datapunk_broker.payload.judging import MAX_DEPTH, judge
 from datapunk_broker.payload.packing import compress, decompress, unpacked_size
 from datapunk_broker.payload.reading import decode
@@ -18,6 +18,7 @@ __all__ = (
     "decode",
     "decompress",
     "encode",
+    "is_media_type",
     "judge",
     "unpacked_size",
 )

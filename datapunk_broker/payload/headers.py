@@ -1,5 +1,6 @@
 """Check headers and short texts for what the database can keep."""
 
+import re
 from collections.abc import Iterator, Mapping
 from reprlib import repr as short
 
@@ -12,6 +13,9 @@ MAX_HEADER_BYTES = 16 * 1024
 """Of all headers of a message, as JSON."""
 
 MAX_HEADER_DEPTH = 32
+
+MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~\w-]+/[!#$%&'*+.^_`|~\w-]+[ \t]*(?:;[\x20-\x7e\t]*)?", re.ASCII)
+"""As RFC 9110 8.3.1 has it, save that parameters are any visible text."""
 
 
 def check_text(field: str, value: str, limit: int) -> None:
@@ -66,3 +70,8 @@ def _check(value: JSON, depth: int) -> None:
         check_text("headers", text, MAX_HEADER_BYTES)
     if not isinstance(value, str | int | float | list | tuple | dict | None):
         raise PayloadInvalidError("headers", f"{short(value)} is no JSON value")
+
+
+def is_media_type(text: str) -> bool:
+    """Return whether a text can be a content type, in the header of a request, too."""
+    return MEDIA_TYPE.fullmatch(text) is not None

@@ -163,3 +163,10 @@ def test_a_check_refuses_what_publishing_would_and_writes_nothing() -> None:
     with pytest.raises(TopicNotFoundError):
         check("absent", Outgoing(1), using=USING)
     assert not Message.objects.exists()
+
+
+@pytest.mark.parametrize("kind", ["text", "text/plain\r\nx: y", "text/plain; x=é", "", "text/plain\n"])
+def test_a_content_type_that_no_header_can_hold_is_refused(kind: str) -> None:
+    make_topic()
+    with pytest.raises(PayloadInvalidError, match="content_type"):
+        publish("orders", [Outgoing(b"x", content_type=kind)], using="default")
