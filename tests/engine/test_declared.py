@@ -260,3 +260,11 @@ def test_tells_of_the_topics_that_changed_once_each(django_capture_on_commit_cal
             with django_capture_on_commit_callbacks(execute=True):
                 sync(ORDERS, BILLING, SubscriptionConfig("audit", "elsewhere"))
     assert [event["topic"] for event in told] == ["elsewhere", "orders"]
+
+
+def test_a_new_secret_key_makes_no_declaration_look_changed() -> None:
+    sync(ORDERS, HOOK)
+    update_subscription("hook", {"secret": SECRETS[1]}, using=USING)
+    with override_settings(SECRET_KEY="another"):
+        assert sync(ORDERS, HOOK).updated == ()
+    assert Subscription.objects.get(name="hook").secret == SECRETS[1]
