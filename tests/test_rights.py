@@ -26,7 +26,8 @@ PERMISSIONS = [
     (("change_topic",), set(), True),
     (tuple(Managing), {MANAGE}, True),
     (("add_message", "change_deadletter"), {PUBLISH}, True),
-    (("view_subscription", "view_deadletter"), set(), False),
+    (("view_subscription",), set(), True),
+    (("view_deadletter",), set(), False),
 ]
 
 GRANTS = [
