@@ -8,7 +8,7 @@ from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required, permission_required
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST, require_safe
@@ -16,6 +16,8 @@ from django.views.decorators.http import require_GET, require_POST, require_safe
 from broker_project.demo.models import Fault, Note
 from broker_project.demo.signing_in import user_of
 from datapunk_broker import broker, rights
+from datapunk_broker.conf import is_name
+from datapunk_broker.consumers.limits import Limits
 from datapunk_broker.models import Subscription, Topic
 from datapunk_broker.rights import Action, Somebody
 
@@ -27,7 +29,9 @@ NOTES = 20
 @login_required
 def home(request: HttpRequest) -> HttpResponse:
     """Show the live page, with what there is right now."""
-    about = {**_overview(request.user), "notes": _notes(request.user), "followed": _followed(request.user)}
+    followed, most = _followed(request.user), Limits().subscriptions
+    about = {**_overview(request.user), "notes": _notes(request.user)}
+    about |= {"followed": followed[:most], "left_out": len(followed[most:])}
     return render(request, "home.html", about)
 
 
@@ -43,6 +47,8 @@ def notes(request: HttpRequest) -> HttpResponse:
 @permission_required("demo.change_fault", raise_exception=True)
 def switch_fault(request: HttpRequest, subscription: str) -> HttpResponse:
     """Make a handler fail from now on, or no more."""
+    if not is_name(subscription) or not Subscription.objects.listed().filter(name=subscription).exists():
+        raise Http404(f"There is no subscription {subscription!r}.")
     if request.POST.get("fails") == "true":
         Fault.objects.get_or_create(subscription=subscription)
     else:

@@ -1,6 +1,8 @@
 """Serve the demo, with a user to sign in as."""
 
+import os
 import secrets
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -18,6 +20,8 @@ class Command(runbroker.Command):
     help = "Make the user admin if there is none, and serve the demo in one process."
 
     def serving(self, url: str) -> None:
+        if (host := urlsplit(url).hostname) and "ALLOWED_HOSTS" not in os.environ:
+            settings.ALLOWED_HOSTS.append(f"[{host}]" if ":" in host else host)
         admin, password = ensure_admin()
         super().serving(url)
         self.stdout.write(f"Sign in as {ADMIN!r}; the password is {password}. Or open this link, which works once:")
