@@ -46,14 +46,13 @@ def look_at_pumps(late: timedelta, *, using: str) -> Pumps:
 
     A pump that is busy has claims, or ended a moment ago, when a slice of its time was over.
     """
-    seen = Standby.objects.using(using).filter(until__gt=Now() - late)
-    standing_by = set(seen.filter(until__gt=Now()).values_list("transport", flat=True))
-    waiting = Q(available_at__lt=Now() - late) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+    standbys = Standby.objects.using(using)
+    standing_by = set(standbys.filter(until__gt=Now()).values_list("transport", flat=True))
+    there = set(standbys.filter(until__gt=Now() - late).values_list("transport", flat=True))
     served = Subscription.objects.filter(state=SubscriptionState.ACTIVE, breaker_state=BreakerState.CLOSED)
-    served = served.exclude(transport=Transport.PULL)
-    stuck = with_ready(served, "transport", [kind & waiting for kind in READY], using=using)
+    unserved = served.exclude(transport__in={Transport.PULL, *there})
+    waiting = Q(available_at__lt=Now() - late) & (Q(expires_at=None) | Q(expires_at__gt=Now()))
+    stuck = with_ready(unserved, "transport", [kind & waiting for kind in READY], using=using)
     if stuck:
-        stuck -= set(seen.values_list("transport", flat=True))
-    if stuck:
-        stuck -= with_ready(served, "transport", [CLAIMED], using=using)
+        stuck -= with_ready(unserved, "transport", [CLAIMED], using=using)
     return Pumps(standing_by, stuck)

@@ -133,7 +133,7 @@ class Load:
         return time.monotonic() - since
 
     def _waiting(self) -> int:
-        subscriptions = Subscription.objects.filter(name__startswith=f"{self.name}.", deleted_at=None)
+        subscriptions = Subscription.objects.filter(topic__name=self.name, deleted_at=None)
         return Delivery.objects.filter(subscription__in=subscriptions).count()
 
     def rows(self) -> list[Row]:
