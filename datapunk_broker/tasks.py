@@ -94,7 +94,7 @@ def mend_connections(**_: object) -> None:
 
 @worker_shutting_down.connect(dispatch_uid="datapunk_broker.tasks")
 def stop_pumps(**_: object) -> None:
-    """Let the pumps in this process's own threads hand back what they have not started; others end with their slice."""
+    """Let this worker's pumps, in threads or in children, hand back what they have not started."""
     stopping.set()
 
 

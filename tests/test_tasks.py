@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from typing import Any
 
 import pytest
@@ -87,6 +88,20 @@ def test_a_worker_that_is_asked_to_end_acks_what_it_has_done_and_gives_back_the_
         end(process, signal.SIGTERM)
     assert set(Delivery.objects.values_list("state", "lapses")) == {("ready", 0)}
     assert Effect.objects.count() == acked() == 400 - Delivery.objects.count()
+
+
+def test_a_worker_that_is_asked_to_end_starts_no_further_call_in_a_round_of_many(orders: None) -> None:
+    for number in range(60):
+        subscribe("bill_at_leisure", f"billing-{number}")
+    publish(1)
+    with worker("--beat") as process:
+        until(Effect.objects.exists, process)
+        began = time.monotonic()
+        end(process, signal.SIGTERM)
+        took = time.monotonic() - began
+    assert Effect.objects.count() == acked() < 20
+    assert set(Delivery.objects.values_list("state", "lapses")) == {("ready", 0)}
+    assert took < 10
 
 
 def test_of_a_worker_that_is_told_to_end_at_once_others_get_the_rest(orders: None) -> None:

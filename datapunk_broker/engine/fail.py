@@ -13,6 +13,7 @@ from django.db.models.fields import DateTimeField
 from django.db.models.functions import Now
 
 from datapunk_broker import signals
+from datapunk_broker.engine.attempts import record
 from datapunk_broker.engine.bury import End, bury, correlation_ids
 from datapunk_broker.engine.hold import Key, hand_back, hold
 from datapunk_broker.engine.roster import Subscriber
@@ -103,7 +104,7 @@ def _judge(row: Delivery, error: Exception, subscriber: Subscriber) -> _Failure:
 
 
 def _record(failures: list[_Failure], using: str) -> None:
-    Attempt.objects.using(using).bulk_create(
+    attempts = [
         Attempt(
             message_id=f.row.message_id,
             subscription_id=f.row.subscription_id,
@@ -114,7 +115,8 @@ def _record(failures: list[_Failure], using: str) -> None:
             failed_at=Now(),
         )
         for f in failures
-    )
+    ]
+    record(attempts, using=using)
 
 
 def _retry(failures: list[_Failure], failing: set[Key], shared: set[int], using: str) -> None:

@@ -10,6 +10,7 @@ from django.db.models import Case, F, IntegerField, Value, When
 from django.db.models.functions import Now
 
 from datapunk_broker import signals
+from datapunk_broker.engine.attempts import record
 from datapunk_broker.engine.bury import End, bury
 from datapunk_broker.engine.dialects import LIMITING, RESTAMPING, dialect_of
 from datapunk_broker.engine.fold import fold
@@ -22,8 +23,8 @@ from datapunk_broker.models.delivery import DeliveryQuerySet
 from datapunk_broker.states import DeliveryState, FailureReason, Settled, SubscriptionState, Transport
 
 BATCH = 1_000
-ROUNDS = 50
-"""A sweep's step ends after so many batches; the next sweep goes on."""
+STEP = 1.0
+"""Seconds after which a sweep's step begins no further batch; the next sweep goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +70,11 @@ def sweep_due(*, using: str) -> int:
 
 
 def _in_batches(step: Callable[[str], int], using: str) -> int:
-    total = 0
-    for _ in range(ROUNDS):
+    end = time.monotonic() + STEP
+    done = total = step(using)
+    while done >= BATCH and time.monotonic() < end:
         done = step(using)
         total += done
-        if done < BATCH:
-            break
     return total
 
 
@@ -125,7 +125,7 @@ def _exhausted(row: Delivery, roster: dict[int, Subscriber]) -> bool:
 
 
 def _record_lapses(rows: list[Delivery], using: str) -> None:
-    Attempt.objects.using(using).bulk_create(
+    attempts = [
         Attempt(
             message_id=row.message_id,
             subscription_id=row.subscription_id,
@@ -135,7 +135,8 @@ def _record_lapses(rows: list[Delivery], using: str) -> None:
             failed_at=row.now,
         )
         for row in rows
-    )
+    ]
+    record(attempts, using=using)
 
 
 def _lost(row: Delivery) -> End:

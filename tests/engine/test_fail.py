@@ -6,6 +6,7 @@ import pytest
 from django.utils import timezone
 
 from datapunk_broker import signals
+from datapunk_broker.engine import attempts as attempts_engine
 from datapunk_broker.engine import fail as fail_engine
 from datapunk_broker.engine.fail import LONGEST_MESSAGE, LONGEST_TRACEBACK, note
 from datapunk_broker.engine.settle import Verdicts, settle
@@ -109,6 +110,24 @@ def test_each_failed_attempt_leaves_a_row(topic: Topic, error: Exception, reason
     waits(billing, error, 2)
     rows = Attempt.objects.order_by("pk").values_list("message_id", "subscription_id", "attempt", "reason")
     assert list(rows) == [(message.pk, billing.pk, n, reason) for n in (1, 2)]
+
+
+def test_of_many_failed_attempts_the_first_and_the_newest_are_kept(
+    topic: Topic, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts_engine, "KEPT", 3)
+    billing, another = (make_subscription(topic, name, max_attempts=9) for name in ("billing", "another"))
+    published(topic, 1)
+    for name, times in ((billing, 7), (another, 2)):
+        for _ in range(times):
+            failed(claimed(name), ValueError("no"), name)
+            Delivery.objects.update(state="ready")
+
+    def kept(subscription: Subscription) -> list[int]:
+        rows = Attempt.objects.filter(subscription=subscription).order_by("pk")
+        return list(rows.values_list("attempt", flat=True))
+
+    assert (kept(billing), kept(another)) == ([1, 6, 7], [1, 2])
 
 
 def test_the_last_attempt_is_the_death(topic: Topic) -> None:

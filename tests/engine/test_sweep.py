@@ -57,14 +57,16 @@ def test_what_is_due_becomes_ready_and_what_is_not_waits(topic: Topic, billing: 
     assert len(claimed(billing)) == 2
 
 
-def test_a_step_goes_on_by_batches(topic: Topic, billing: Subscription, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_goes_on_by_batches_until_its_time_is_up(
+    topic: Topic, billing: Subscription, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sweep_engine, "BATCH", 3)
     published(topic, *range(8), delay=timedelta(minutes=1))
     let_pass(timedelta(minutes=2))
     assert sweep_due(using=USING) == 8
-    monkeypatch.setattr(sweep_engine, "ROUNDS", 2)
+    monkeypatch.setattr(sweep_engine, "STEP", 0)
     Delivery.objects.update(state="scheduled")
-    assert [sweep_due(using=USING), sweep_due(using=USING)] == [6, 2]
+    assert [sweep_due(using=USING) for _ in range(4)] == [3, 3, 2, 0]
 
 
 def test_a_lease_that_is_not_over_is_left_alone(topic: Topic, billing: Subscription) -> None:

@@ -25,6 +25,12 @@ def bill_slowly(message: Message) -> None:
     bill(message)
 
 
+def bill_at_leisure(message: Message) -> None:
+    """Take half a second over it."""
+    threading.Event().wait(0.5)
+    bill(message)
+
+
 def bill_and_die(message: Message) -> None:
     """Die in the first process that comes to the third message, its effect being written."""
     bill(message)

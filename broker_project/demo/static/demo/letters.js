@@ -1,6 +1,6 @@
 /** The dead letters: what failed for good, and the way back. */
 
-import { clock, complain, find, linkTo, made, read, say, write } from "./page.js";
+import { arrange, clock, complain, find, linkTo, made, read, say, write } from "./page.js";
 
 const SHOWN = 10;
 
@@ -17,22 +17,12 @@ export function onRedriven(callback) {
 export async function refreshLetters() {
   const { results, next } = await read(`dead-letters/?page_size=${SHOWN}`);
   const ids = new Set(results.map(({ id }) => id));
-  for (const [id, element] of items) if (!ids.has(id)) leave(id, element);
-  results.forEach((letter, index) => {
-    if (!items.has(letter.id)) items.set(letter.id, itemOf(letter));
-    const element = items.get(letter.id);
-    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
-  });
+  for (const id of items.keys()) if (!ids.has(id)) items.delete(id);
+  for (const letter of results) if (!items.has(letter.id)) items.set(letter.id, itemOf(letter));
+  arrange(list, results.map(({ id }) => items.get(id)), find("letters-title"));
   list.hidden = results.length === 0;
   find("letters-empty").hidden = results.length > 0;
   say(find("letters-title"), next ? `Dead letters, the latest ${SHOWN}` : "Dead letters");
-}
-
-function leave(id, element) {
-  const hadFocus = element.contains(document.activeElement);
-  items.delete(id);
-  element.remove();
-  if (hadFocus) find("letters-title").focus();
 }
 
 function itemOf(letter) {

@@ -1,6 +1,6 @@
 /** The tables: topics and subscriptions with what waits, what was acked and what died; and the handlers' notes. */
 
-import { clock, complain, find, made, partsOf, read, readNotes, say, switchFault } from "./page.js";
+import { arrange, clock, complain, find, made, partsOf, read, readNotes, say, switchFault } from "./page.js";
 
 let notes = "";
 
@@ -52,8 +52,7 @@ function refresh(body, template, rows, cells) {
     }
     return element;
   });
-  const isSame = current.length === body.children.length && current.every((row, index) => row === body.children[index]);
-  if (!isSame) body.replaceChildren(...current);
+  arrange(body, current, body.closest(".scroll"));
 }
 
 function newRow(template, name) {

@@ -47,6 +47,22 @@ export function say(element, text) {
   if (element.textContent !== String(text)) element.textContent = text;
 }
 
+/** Make these the children of a list, moving no more than it takes: the focus stays, or goes to `refuge`. */
+export function arrange(list, elements, refuge) {
+  const staying = new Set(elements);
+  for (const child of [...list.children]) if (!staying.has(child)) leave(child, refuge);
+  elements.forEach((element, index) => {
+    if (list.children[index] !== element) list.insertBefore(element, list.children[index] ?? null);
+  });
+}
+
+/** Remove an element; where it had the focus, `refuge` gets it. */
+export function leave(element, refuge) {
+  const hadFocus = element.contains(document.activeElement);
+  element.remove();
+  if (hadFocus) refuge.focus();
+}
+
 /** Show or clear an error. */
 export function complain(element, error) {
   element.hidden = !error;

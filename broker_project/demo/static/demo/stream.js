@@ -1,6 +1,6 @@
 /** The stream: messages as they arrive, the newest first, each with what became of it. */
 
-import { clock, complain, find, linkTo, made, read, say } from "./page.js";
+import { clock, complain, find, leave, linkTo, made, read, say } from "./page.js";
 
 const LONGEST = 50; // messages on the page, whatever comes
 const FOLLOWED = 8; // of them are asked about at a time
@@ -62,7 +62,7 @@ function draw() {
   list.prepend(...fresh.map(({ id }) => items.get(id).element).reverse());
   for (const [id, { element }] of [...items].slice(0, Math.max(0, items.size - LONGEST))) {
     items.delete(id);
-    element.remove();
+    leave(element, list);
   }
   tell(fresh.at(-1));
 }
