@@ -6,7 +6,7 @@ PYTHONS := python3.13 python3.12 python3.11 python3
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check faults bench docs lock clean
+.PHONY: help demo test check faults endurance bench docs lock clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -31,6 +31,9 @@ faults: .venv/installed-test ## Break the real thing in every way and count each
 	@test -e /usr/lib/*/faketime/libfaketime.so.1 || ! command -v apt-get >/dev/null || test "$$(id -u)" != 0 || \
 	    apt-get install -y -qq --no-install-recommends libfaketime >/dev/null
 	$(PYTHON) -W ignore -m tests.faults $(ARGS)
+
+endurance: .venv/installed-test ## Half of what it can do for half an hour, while things break (ARGS='--minutes 5')
+	$(PYTHON) -W ignore -m tests.faults.endurance $(ARGS)
 
 bench: .venv/installed-test ## Measure publishing and delivering beside Django's create(), on a PostgreSQL of its own
 	$(PYTHON) -m benchmarks

@@ -9,6 +9,7 @@ from random import Random
 from typing import Any
 
 from datapunk_broker import broker
+from tests.faults.endpoint import Mood
 from tests.faults.load import LEASE, Load, wait
 from tests.faults.stand import Stand
 
@@ -186,6 +187,17 @@ def delete_subscriber(scene: Scene) -> None:
         broker.unsubscribe(doomed)
 
 
+def trouble_endpoint(scene: Scene) -> None:
+    """Let the webhooks' endpoint fail, hang up once it did what it was asked, and hang."""
+    assert scene.load.endpoint is not None
+    for _ in scene.rounds(1, 4):
+        for mood in (Mood.FAILS, Mood.CUTS, Mood.HANGS):
+            scene.load.endpoint.mood = mood
+            wait(1.5)
+            scene.load.endpoint.mood = Mood.WELL
+            wait(0.5)
+
+
 def fill_disk(scene: Scene) -> None:
     """Leave PostgreSQL no room on its disk, for a while."""
     for _ in scene.rounds(1, 3):
@@ -242,6 +254,7 @@ DRILLS = (
     Drill("handler-hangs", hang),
     Drill("batch-fails", fail_in_batch),
     Drill("subscriber-deleted", delete_subscriber),
+    Drill("endpoint-fails", trouble_endpoint),
     Drill("disk-full", fill_disk, short=False, lacks=lacks_disk),
     Drill("clock-shifted", shift_clock, short=False, lacks=lacks_faketime),
 )

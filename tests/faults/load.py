@@ -18,6 +18,8 @@ from datapunk_broker import broker
 from datapunk_broker.conf import SubscriptionConfig, TopicConfig
 from datapunk_broker.models import DeadLetter, Delivery, Message, SettledDelivery, Subscription
 from datapunk_broker.states import DeliveryMode, Settled, SubscriptionMode, Transport
+from tests.faults.effects import left
+from tests.faults.endpoint import Endpoint, serving
 from tests.faults.history import Published, Said, Verdict, judge
 from tests.faults.publisher import read
 from tests.faults.readers import Puller, Watcher
@@ -50,6 +52,8 @@ KINDS: Mapping[str, Mapping[str, Any]] = {
     "ordered": {**RECORD, "ordering": True},
     "batch": {"mode": SubscriptionMode.BATCH, "batch_size": 10, "handler": f"{HANDLERS}record_batch"},
     "pull": {"transport": Transport.PULL},
+    "hook": {"transport": Transport.WEBHOOK},
+    "hook-once": {"transport": Transport.WEBHOOK, "delivery_mode": DeliveryMode.AT_MOST_ONCE},
 }
 STREAM = "stream"
 
@@ -71,6 +75,7 @@ class Load:
 
     def __init__(self, stand: Stand, name: str, seed: int, rate: float = 25.0) -> None:
         self.stand, self.name, self.seed, self.rate = stand, name, seed, rate
+        self.endpoint: Endpoint | None = None
         self._publishers: list[subprocess.Popen[bytes]] = []
         self._logs = [stand.folder / f"{name}-{number}.log" for number in range(PUBLISHERS)]
         self._ours: list[Published] = []
@@ -85,15 +90,19 @@ class Load:
     def subscribe(self, name: str, kind: str = "least", **more: Any) -> str:
         """Make one subscription; its whole name is returned."""
         name = f"{self.name}.{name}"
-        broker.create_subscription(SubscriptionConfig(name, self.name, **{**COMMON, **KINDS[kind], **more}))
+        options = {**COMMON, **KINDS[kind], **more}
+        if options.get("transport") == Transport.WEBHOOK:
+            options["endpoint_url"] = f"http://127.0.0.1:{self.stand.hook_port}/{name}"
+        broker.create_subscription(SubscriptionConfig(name, self.name, **options))
         return name
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Pull and watch meanwhile, and until all there is has been read."""
+        """Pull, watch and serve webhooks meanwhile, and until all there is has been read."""
         effects = self.stand.effects
         watcher = Watcher(self.name, f"{self.name}.{STREAM}", effects, self.stand.web_port)
-        with Puller(f"{self.name}.pull", effects) as puller, watcher:
+        hooked = serving(self.stand.hook_port, effects)
+        with Puller(f"{self.name}.pull", effects) as puller, watcher, hooked as self.endpoint:
             yield
             wait_for(lambda: watcher.has_caught_up, "the stream is read to its end", DRAIN_WITHIN)
         assert not [*puller.failures, *watcher.failures]
@@ -154,8 +163,7 @@ class Load:
         return Row(kind, judge(published, effects, spent=spent), len(dead))
 
     def _lines_of(self, name: str) -> list[int]:
-        lines = (line.split() for line in self.stand.effects.read_text().splitlines())
-        return [int(number) for subscription, number in lines if subscription == name]
+        return [number for subscription, number in left(self.stand.effects) if subscription == name]
 
     @staticmethod
     def _end(publisher: subprocess.Popen[bytes]) -> int:

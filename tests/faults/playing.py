@@ -19,7 +19,7 @@ AROUND = 1.0
 
 COUNTS = ("published", "delivered", "lost", "duplicated", "unexpected", "reordered")
 
-ONCE = ("exactly", "most", STREAM)
+ONCE = ("exactly", "most", "hook-once", STREAM)
 """The kinds of subscription to which no message comes twice."""
 
 DYING = ("exactly", "least", "ordered", "batch")
@@ -68,8 +68,9 @@ def _broken(row: Row, dead: int) -> Iterable[str]:
             yield f"{verdict[name]} {name}"
     if not verdict["delivered"]:
         yield "nothing delivered"
-    if row.kind in DYING and row.dead != dead:
-        yield f"{row.dead} dead letters instead of {dead}"
+    meant = dead if row.kind in DYING else 0
+    if row.dead != meant:
+        yield f"{row.dead} dead letters instead of {meant}"
 
 
 def chosen(names: Sequence[str], *, short: bool) -> list[Drill]:

@@ -13,6 +13,7 @@ from websockets.exceptions import WebSocketException
 from datapunk_broker import broker
 from datapunk_broker.models import StreamHead
 from tests.consumers.client import connected
+from tests.faults.effects import leave
 
 PULLED_AT_ONCE = 50
 PAUSE = 0.1
@@ -56,8 +57,7 @@ class Reader(threading.Thread):
 
     def note(self, payload: Any) -> None:
         """Leave the effect of one message."""
-        with self._effects.open("ab", buffering=0) as file:
-            file.write(f"{self.subscription} {payload['number']}\n".encode())
+        leave(self._effects, self.subscription, payload["number"])
 
 
 class Puller(Reader):

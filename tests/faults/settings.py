@@ -19,6 +19,8 @@ CHANNEL_LAYERS = {
     },
 }
 
+DATAPUNK_BROKER = {"WEBHOOK_ALLOWED_NETWORKS": ["127.0.0.0/8"]}
+
 EFFECTS = os.environ.get("FAULTS_EFFECTS", os.devnull)
 """The file to which handlers append a line for each of their effects."""
 

@@ -110,14 +110,14 @@ class Member:
 
 
 class Stand:
-    """All of them."""
+    """All of them. small: PostgreSQL is on a disk of its own that can be filled, where this machine allows it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, small: bool = True) -> None:
         self.folder, self.disk, self.effects = folder, folder / "disk", folder / "effects.log"
-        self.disk_is_small = False
+        self.wants_small_disk, self.disk_is_small = small, False
         self.effects.touch()
         self.disk.mkdir()
-        self.database_port, self.redis_port, self.web_port = (guard.free_port() for _ in range(3))
+        self.database_port, self.redis_port, self.web_port, self.hook_port = (guard.free_port() for _ in range(4))
         os.environ.update(
             DATABASE_URL=self.database_url(self.database_port),
             REDIS_URL=f"redis://127.0.0.1:{self.redis_port}/0",
@@ -135,7 +135,8 @@ class Stand:
     def running(self) -> Iterator["Stand"]:
         """Start everything, and end it."""
         with contextlib.ExitStack() as stack:
-            self.disk_is_small = stack.enter_context(small_disk(self.disk))
+            if self.wants_small_disk:
+                self.disk_is_small = stack.enter_context(small_disk(self.disk))
             for proxy in self.proxies:
                 stack.enter_context(proxy)
             self._describe()

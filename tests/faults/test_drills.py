@@ -9,7 +9,7 @@ import pytest
 
 from tests.servers.plugin import ROOT
 
-SHORT = 16
+SHORT = 17
 """How many drills need nothing that a machine may lack."""
 
 FEWEST = 30

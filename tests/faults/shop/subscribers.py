@@ -13,6 +13,7 @@ from typing import Any
 from django.conf import settings
 
 from datapunk_broker import broker
+from tests.faults.effects import leave
 from tests.faults.shop.models import Effect
 
 Message = broker.Received[Any]
@@ -57,7 +58,5 @@ def _asked_of(message: Message) -> str:
 
 
 def _note(messages: Sequence[Message]) -> None:
-    # One write to a file opened for appending: the lines of all processes are in the order of their effects.
-    lines = "".join(f"{message.subscription} {message.payload['number']}\n" for message in messages)
-    with open(settings.EFFECTS, "ab", buffering=0) as file:  # noqa: PTH123 - unbuffered
-        file.write(lines.encode())
+    if messages:
+        leave(settings.EFFECTS, messages[0].subscription, *(message.payload["number"] for message in messages))
