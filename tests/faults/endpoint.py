@@ -44,7 +44,10 @@ class Answering(BaseHTTPRequestHandler):
     server: Endpoint
 
     def do_POST(self) -> None:
-        mood, body = self.server.mood, self.rfile.read(int(self.headers["Content-Length"]))
+        mood, length = self.server.mood, int(self.headers["Content-Length"])
+        body = self.rfile.read(length)
+        if len(body) < length:
+            return  # whoever asked was killed meanwhile
         if mood in (Mood.WELL, Mood.CUTS):
             leave(self.server.effects, self.path.removeprefix("/"), json.loads(body)["number"])
         if mood is Mood.HANGS:

@@ -71,15 +71,21 @@ class Gauges:
 
 def memory_of(member: Member) -> int:
     """Return the bytes that a member's processes have for themselves: 0 where it does not run."""
-    return sum(_anonymous(pid) for pid in _session(member.pid)) if member.is_running else 0
+    if not member.is_running:
+        return 0
+    parents = dict(_parents())
+    family = {member.pid}
+    while more := {child for child, parent in parents.items() if parent in family} - family:
+        family |= more
+    return sum(_anonymous(Path("/proc", str(process))) for process in family)
 
 
-def _session(leader: int) -> Iterator[Path]:
+def _parents() -> Iterator[tuple[int, int]]:
+    """Return each process and its parent: PostgreSQL's make sessions of their own."""
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             after_name = (process / "stat").read_text().rpartition(")")[2].split()
-            if int(after_name[3]) == leader:
-                yield process
+            yield int(process.name), int(after_name[1])
 
 
 def _anonymous(process: Path) -> int:
