@@ -1,81 +1,79 @@
-"""``python -m benchmarks``: messages a second, three rounds in turn, and the ratio to the peer of the same run.
+"""``python -m benchmarks [PART OF A NAME …] [--rounds 3] [--json FILE]``: the figures, with their ratios.
 
-One JSON line a figure goes to standard output; the table goes to standard error.
+Each round does each piece of work in each of its ways in turn, so that the machine's moods meet them all; what is
+shown is the median. Every drain checks that each message arrived exactly once.
 """
 
+import argparse
 import json
-import os
 import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-ROUNDS, ONE_BY_ONE, IN_BATCHES, BATCH = 3, 1_000, 10_000, 500
-PAYLOAD = {"id": 7, "text": "x" * 1_000}
+from rich.console import Console
+from rich.table import Table
 
-os.environ.setdefault("TEST_FSYNC", "on")
+from benchmarks.stage import standing
 
+if TYPE_CHECKING:
+    from benchmarks.measures import Measure
 
-def main() -> None:
-    """Start the servers, measure, and say what came of it."""
-    from tests.servers.plugin import answer_of, end_guard, start_guard  # noqa: PLC0415 - after TEST_FSYNC is set
+console = Console(stderr=True, width=120)
 
-    guard = start_guard()
-    try:
-        os.environ.update(answer_of(guard), DJANGO_SETTINGS_MODULE="tests.settings")
-        report(measure())
-    finally:
-        end_guard(guard)
+Figures = dict[str, list[float]]
 
 
-def measure() -> dict[str, list[float]]:
-    """Return messages a second, by what was done."""
-    import django  # noqa: PLC0415 - the settings need the servers' addresses
-    from django.test.runner import DiscoverRunner  # noqa: PLC0415
+def main(arguments: Sequence[str]) -> None:
+    """Measure, and say what came of it: JSON lines to standard output, a table to standard error."""
+    asked = _parse(arguments)
+    with standing() as stage:
+        from benchmarks.measures import measures  # noqa: PLC0415 - models load when the apps are ready
 
-    django.setup()
-    from benchmarks import naive, ours  # noqa: PLC0415 - models load when the apps are ready
-
-    runner = DiscoverRunner(verbosity=0, interactive=False)
-    databases = runner.setup_databases()
-    try:
-        naive.make_table()
-        ours.make_topic()
-        ours.publish(PAYLOAD, 10)
-        ours.drain(10)
-        work: dict[str, tuple[int, Callable[[], None]]] = {
-            "Message.objects.create()": (ONE_BY_ONE, lambda: naive.create(PAYLOAD, ONE_BY_ONE)),
-            "broker.publish()": (ONE_BY_ONE, lambda: ours.publish(PAYLOAD, ONE_BY_ONE)),
-            "bulk_create(), 500 a batch": (IN_BATCHES, lambda: naive.bulk_create(PAYLOAD, IN_BATCHES, BATCH)),
-            "publish_many(), 500 a batch": (IN_BATCHES, lambda: ours.publish_many(PAYLOAD, IN_BATCHES, BATCH)),
-            "drain, one pump": (ONE_BY_ONE + IN_BATCHES, lambda: ours.drain(ONE_BY_ONE + IN_BATCHES)),
-        }
-        figures: dict[str, list[float]] = {name: [] for name in work}
-        for _ in range(ROUNDS):
-            for name, (count, act) in work.items():
-                figures[name].append(count / seconds(act))
-        return figures
-    finally:
-        runner.teardown_databases(databases)
+        chosen = [m for m in measures() if not asked.names or any(part in m.name for part in asked.names)]
+        figures: dict[str, Figures] = {m.name: {way: [] for way in m.ways} for m in chosen}
+        for number in range(asked.rounds):
+            for measure in chosen:
+                for name, way in measure.ways.items():
+                    figures[measure.name][name].append(figure := way(stage))
+                    console.print(f"{number + 1}. {measure.name}: {name} {figure:,.1f} {measure.unit}")
+        lines = [_line(measure, figures[measure.name]) for measure in chosen]
+    for line in lines:
+        print(json.dumps(line))
+    if asked.json:
+        Path(asked.json).write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    _show(chosen, figures)
 
 
-def seconds(act: Callable[[], None]) -> float:
-    """Return how long it takes."""
-    began = time.perf_counter()
-    act()
-    return time.perf_counter() - began
+def _line(measure: "Measure", figures: Figures) -> dict[str, object]:
+    ours = statistics.median(figures["ours"])
+    ratios = {way: round(ours / statistics.median(rounds), 2) for way, rounds in figures.items() if way != "ours"}
+    rounds = {way: [round(figure, 1) for figure in found] for way, found in figures.items()}
+    return {"what": measure.name, "unit": measure.unit, "rounds": rounds, "ratios": ratios}
 
 
-def report(figures: dict[str, list[float]]) -> None:
-    """Print the figures, and for publishing the ratio to the peer above it."""
-    before = 0.0
-    for name, rounds in figures.items():
-        middle = statistics.median(rounds)
-        ratio = round(middle / before, 2) if "publish" in name else None
-        print(json.dumps({"what": name, "per_second": round(middle), "rounds": [*map(round, rounds)], "ratio": ratio}))
-        print(f"{name:30}{middle:10,.0f}/s{f'{ratio:8} x the line above' if ratio else ''}", file=sys.stderr)
-        before = middle
+def _show(measures: Sequence["Measure"], figures: dict[str, Figures]) -> None:
+    table = Table("work", "unit", "ours", "beside", "ratio", "goal", title="Medians")
+    for measure in measures:
+        ours = statistics.median(figures[measure.name]["ours"])
+        goal = "" if measure.goal is None else f"{'≤' if measure.less_is_more else '≥'} {measure.goal:,.0f}"
+        table.add_row(measure.name, measure.unit, f"{ours:,.1f}", "", "", goal)
+        for way, rounds in figures[measure.name].items():
+            if way != "ours":
+                other = statistics.median(rounds)
+                wanted = f"≥ {measure.goals[way]} x" if way in measure.goals else ""
+                table.add_row("", "", "", f"{way} {other:,.1f}", f"{ours / other:.2f}", wanted)
+    console.print(table)
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", help="parts of names of what to measure; without any, everything")
+    parser.add_argument("--rounds", type=int, default=3, help="how often (3)")
+    parser.add_argument("--json", help="a file for the JSON lines")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

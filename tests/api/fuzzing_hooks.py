@@ -19,6 +19,7 @@ NAMED = {"name", "dead_letter_topic", "schema", "topic", "bindings", "endpoint_u
 """A name is free, and stays; a topic is there; a binding fits the topic's type; an address is one."""
 
 FITTING = {"stream", "persistent", "history", "transport", "mode", "ordering", "delivery_mode", "handler"}
+FITTING |= {"batch_window", "ack_deadline"}
 FITTING |= {"binding_invalid", "too_many_subscribers", "delivery_mode_invalid", "endpoint_refused"}
 """Options that exclude one another."""
 

@@ -47,7 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="datapunk-broker-endurance-")))
         stand = stack.enter_context(Stand(folder, small=False).running())
         capacity = measure(stand, asked.seed)
-        console.print(f"Capacity: {capacity:.0f} messages/s, each to six subscriptions and a stream.")
+        console.print(f"Capacity: {capacity:.0f} messages/s, each to eight subscriptions and a stream.")
         gauges, seconds = Gauges(), asked.minutes * 60
         result = endure(stand, gauges, rate=capacity / 2, seconds=seconds, every=asked.every, seed=asked.seed)
         growth = gauges.growth(seconds * WARM_PART, seconds)
@@ -77,7 +77,9 @@ def measure(stand: Stand, seed: int) -> float:
 
 def endure(stand: Stand, gauges: Gauges, *, rate: float, seconds: float, every: float, seed: int) -> "Result":
     """Publish so many messages a second for so long, break something every so often, and count."""
-    from tests.faults.drills import DRILLS, Scene  # noqa: PLC0415 - Django is set up by now
+    from django.db import connection  # noqa: PLC0415 - Django is set up by now
+
+    from tests.faults.drills import DRILLS, Scene  # noqa: PLC0415
     from tests.faults.load import PUBLISHERS, Load, wait  # noqa: PLC0415
     from tests.faults.playing import Result  # noqa: PLC0415
 
@@ -90,9 +92,10 @@ def endure(stand: Stand, gauges: Gauges, *, rate: float, seconds: float, every: 
             for number in track(range(1, int(seconds / every) + 1), "Enduring", console=console):
                 wait(max(0.0, began + number * every - time.monotonic()))
                 drill = draw.choice(fit)
+                connection.close()  # the fault before may have broken it
                 drill.breaks(Scene(stand, load, draw, long=False))
                 stand.heal()
-                console.log(drill.name)
+                console.log(f"{drill.name}; {load.waiting():,} deliveries wait")
         recovered = load.drain(since=time.monotonic())
     said = dict(Counter(message.said for message in load.published()))
     return Result(load.name, seed, recovered, tuple(load.rows()), said)

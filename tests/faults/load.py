@@ -138,10 +138,10 @@ class Load:
 
     def drain(self, *, since: float) -> float:
         """Wait until nothing waits that was published; return the seconds since then."""
-        wait_for(lambda: not self._waiting(), f"{self.name} is drained", DRAIN_WITHIN, self._waiting)
+        wait_for(lambda: not self.waiting(), f"{self.name} is drained", DRAIN_WITHIN, self.waiting)
         return time.monotonic() - since
 
-    def _waiting(self) -> int:
+    def waiting(self) -> int:
         subscriptions = Subscription.objects.filter(topic__name=self.name, deleted_at=None)
         return Delivery.objects.filter(subscription__in=subscriptions).count()
 

@@ -23,13 +23,13 @@ class PostgreSQL:
 
     def insert(self, route: Route, messages: Sequence[NewMessage]) -> frozenset[UUID] | None:
         """Insert messages and deliveries where the topic still has the route's version."""
-        columns = zip(*((m.id, m.routing_key, m.headers, m.body, m.encoding.value, m.content_type, m.priority,
-                         m.ordering_key, m.idempotency_key, m.correlation_id, m.reply_to, m.delay, m.ttl,
-                         m.redriven_from, _json_array(m.routed_to))
-                        for m in _by_key(messages)), strict=True)  # fmt: skip
-        head = (route.topic_id, route.version)
-        parameters = (*head, *map(list, columns), list(route.ordered), route.stream)
-        current, stored = self._rows(sql.INSERT, parameters)[0]
+        rows = [(m.id, m.routing_key, m.headers, m.body, m.encoding.value, m.content_type, m.priority,
+                 m.ordering_key, m.idempotency_key, m.correlation_id, m.reply_to, m.delay, m.ttl,
+                 m.redriven_from, _json_array(m.routed_to))
+                for m in _by_key(messages)]  # fmt: skip
+        statement, given = (sql.INSERT_ONE, rows[0]) if len(rows) == 1 else (sql.INSERT_MANY, _columns_of(rows))
+        parameters = (route.topic_id, route.version, *given, list(route.ordered), route.stream)
+        current, stored = self._rows(statement, parameters)[0]
         return frozenset(stored) if current else None
 
     def claim(self, wanted: Sequence[Wanted], limit: int, breaker: BreakerState = BreakerState.CLOSED) -> list[Claimed]:
@@ -72,6 +72,10 @@ def _claimed(rows: Iterable[tuple[Any, ...]], token: UUID) -> list[Claimed]:
 def _by_key(messages: Sequence[NewMessage]) -> list[NewMessage]:
     # Two publishers wait for each other's keys in one order, and so never both at once.
     return sorted(messages, key=lambda m: m.idempotency_key or "")
+
+
+def _columns_of(rows: Iterable[tuple[Any, ...]]) -> Iterable[list[Any]]:
+    return map(list, zip(*rows, strict=True))
 
 
 def _columns(wanted: Sequence[Wanted]) -> tuple[list[int], list[int], list[float]]:

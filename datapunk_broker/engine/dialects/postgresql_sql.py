@@ -3,15 +3,11 @@
 from datapunk_broker.engine.rows import LIGHT
 from datapunk_broker.models import LATENCY_BOUNDS
 
-INSERT = """
+_INSERT = """
 WITH topic AS (
     SELECT id FROM datapunk_broker_topic WHERE id = %s::bigint AND routing_version = %s::bigint AND deleted_at IS NULL
 ), given AS (
-    SELECT * FROM unnest(
-        %s::uuid[], %s::text[], %s::text[], %s::bytea[], %s::text[], %s::text[], %s::smallint[], %s::text[],
-        %s::text[], %s::text[], %s::text[], %s::float8[], %s::float8[], %s::uuid[], %s::text[]
-    ) AS g(id, routing_key, headers, body, encoding, content_type, priority, ordering_key,
-           idempotency_key, correlation_id, reply_to, delay, ttl, redriven_from, routed_to)
+    {given}
 ), stored AS (
     INSERT INTO datapunk_broker_message (
         id, topic_id, routing_key, headers, body, encoding, content_type, priority, ordering_key, idempotency_key,
@@ -39,6 +35,32 @@ WITH topic AS (
 )
 SELECT EXISTS (SELECT 1 FROM topic), ARRAY(SELECT id FROM stored)
 """
+
+_COLUMNS = {
+    "id": "uuid",
+    "routing_key": "text",
+    "headers": "text",
+    "body": "bytea",
+    "encoding": "text",
+    "content_type": "text",
+    "priority": "smallint",
+    "ordering_key": "text",
+    "idempotency_key": "text",
+    "correlation_id": "text",
+    "reply_to": "text",
+    "delay": "float8",
+    "ttl": "float8",
+    "redriven_from": "uuid",
+    "routed_to": "text",
+}
+
+INSERT_MANY = _INSERT.format(
+    given=f"""SELECT * FROM unnest({", ".join(f"%s::{kind}[]" for kind in _COLUMNS.values())})
+    AS g({", ".join(_COLUMNS)})"""
+)
+
+INSERT_ONE = _INSERT.format(given=f"SELECT {', '.join(f'%s::{kind} AS {name}' for name, kind in _COLUMNS.items())}")
+"""Without arrays, whose length PostgreSQL looks at to plan a prepared statement anew each time it is executed."""
 
 RUN = 100
 """How many deliveries of one ordering key a claim looks at, and so takes at most."""
