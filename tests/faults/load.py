@@ -73,7 +73,7 @@ class Row:
 class Load:
     """The topic of one drill, its subscriptions and its publishers."""
 
-    def __init__(self, stand: Stand, name: str, seed: int, rate: float = 25.0) -> None:
+    def __init__(self, stand: Stand, name: str, seed: int, rate: float = 50.0) -> None:
         self.stand, self.name, self.seed, self.rate = stand, name, seed, rate
         self.endpoint: Endpoint | None = None
         self._publishers: list[subprocess.Popen[bytes]] = []

@@ -33,14 +33,15 @@ class Publisher:
         self.topic, self.next, self.log = topic, first, log
         self.first, self.draw = first, random.Random(seed)
 
-    def publish(self) -> None:
-        """Publish in one of the ways."""
+    def publish(self) -> int:
+        """Publish in one of the ways; return how many messages."""
         ways: Sequence[Callable[[list[int]], None]] = (self._plainly, self._with_business, self._and_change_its_mind)
         [way] = self.draw.choices(ways, weights=(6, 3, 1))
         numbers = [*range(self.next, self.next + self.draw.choice((1, 1, 1, BATCH)))]
         self.next += len(numbers)
         self._say("began", numbers)
         self._say(self._outcome_of(way, numbers), numbers)
+        return len(numbers)
 
     def _outcome_of(self, way: Callable[[list[int]], None], numbers: list[int]) -> Said:
         from datapunk_broker.exceptions import BrokerError  # noqa: PLC0415 - Django is set up in main
@@ -98,8 +99,9 @@ def main(topic: str, first: str, rate: str, seed: str, log: str) -> None:
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
     with Path(log).open("a") as file:
         publisher = Publisher(topic, int(first), int(seed), file)
-        while not ended.wait(1 / float(rate)):
-            publisher.publish()
+        published = 0
+        while not ended.wait(published / float(rate)):
+            published = publisher.publish()
 
 
 if __name__ == "__main__":
